@@ -1,0 +1,116 @@
+//! Keeps, deletes or moves the source when all that was made of it is safe.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use futures::StreamExt;
+
+use crate::destination::{Destination, sync_folder};
+use crate::error::{Error, Result};
+use crate::storage::{Location, Storage};
+
+/// What is to become of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Action {
+    /// It stays where it is.
+    #[default]
+    Keep,
+    /// It is deleted.
+    Delete,
+    /// It goes to another place, where there must be nothing yet.
+    Move {
+        /// The URL that it gets.
+        to_url: String,
+    },
+}
+
+/// Does `action` to the source, provided that it is still what was read: `etag` is the entity
+/// tag from then. At no moment is the source neither in its old place nor in its new one.
+pub async fn complete(
+    storage: &Storage,
+    source_url: &str,
+    etag: Option<&str>,
+    action: Action,
+) -> Result<()> {
+    let source = storage.locate(source_url)?;
+    if source.is_stdio() || action == Action::Keep {
+        return Ok(());
+    }
+    source.refuse_http("delete or move")?;
+    refuse_changed(&source, etag).await?;
+    match action {
+        Action::Keep => Ok(()),
+        Action::Delete => storage.delete(source_url).await,
+        Action::Move { to_url } => move_to(storage, &source, etag, &to_url).await,
+    }
+}
+
+async fn refuse_changed(source: &Location, etag: Option<&str>) -> Result<()> {
+    match source.head().await?.may_be(etag) {
+        true => Ok(()),
+        false => Err(Error::SourceChanged {
+            url: source.shown(),
+        }),
+    }
+}
+
+async fn move_to(
+    storage: &Storage,
+    source: &Location,
+    etag: Option<&str>,
+    to_url: &str,
+) -> Result<()> {
+    let target = storage.locate(to_url)?;
+    target.refuse_stdio("move to")?;
+    target.refuse_http("move to")?;
+    target.refuse_folder()?;
+    if let (Some(from), Some(to)) = (source.local_path(), target.local_path())
+        && rename(from, to)
+            .await
+            .map_err(|e| Error::from_io(to_url, e))?
+    {
+        return Ok(());
+    }
+    if !source.copy_within_store(&target).await? {
+        copy_through(storage, source, to_url).await?;
+    }
+    // While it was copied, the source may have been replaced.
+    if let Err(e) = refuse_changed(source, etag).await {
+        storage.delete(to_url).await?;
+        return Err(e);
+    }
+    storage.delete(source.url()).await
+}
+
+/// Gives a file another name without taking anybody's place; false if it must be copied.
+async fn rename(from: &Path, to: &Path) -> std::io::Result<bool> {
+    if let Some(folder) = to.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    match tokio::fs::hard_link(from, to).await {
+        Ok(()) => {
+            sync_folder(to)?;
+            tokio::fs::remove_file(from).await.map(|()| true)
+        }
+        Err(e) => match e.kind() {
+            ErrorKind::CrossesDevices
+            | ErrorKind::Unsupported
+            | ErrorKind::PermissionDenied
+            | ErrorKind::TooManyLinks => Ok(false),
+            _ => Err(e),
+        },
+    }
+}
+
+/// Reads the source once more and writes it to `to_url`, byte for byte.
+async fn copy_through(storage: &Storage, source: &Location, to_url: &str) -> Result<()> {
+    let mut content = source.read().await?;
+    let mut target = Destination::create_verbatim(storage, to_url).await?;
+    while let Some(bytes) = content.next().await {
+        target.write(&bytes?).await?;
+    }
+    target.seal().await?.publish().await.map(drop)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Tests of [`complete`], on every store.
+
+use super::*;
+use crate::storage::testing::Place;
+
+async fn etag(place: &Place, name: &str) -> Option<String> {
+    place.storage.head(&place.url(name)).await.unwrap().etag
+}
+
+async fn act(place: &Place, name: &str, etag: Option<&str>, action: Action) -> Result<()> {
+    complete(&place.storage, &place.url(name), etag, action).await
+}
+
+fn move_to(to_url: String) -> Action {
+    Action::Move { to_url }
+}
+
+#[tokio::test]
+async fn a_source_is_kept_deleted_or_moved() {
+    for place in Place::each() {
+        place.put("a b.csv", "1\n").await.unwrap();
+        let tag = etag(&place, "a b.csv").await;
+        act(&place, "a b.csv", tag.as_deref(), Action::Keep)
+            .await
+            .unwrap();
+        assert_eq!(place.names().await, ["a b.csv"]);
+        let moved = move_to(place.url("done/é.csv"));
+        act(&place, "a b.csv", tag.as_deref(), moved).await.unwrap();
+        assert_eq!(place.names().await, ["done/é.csv"], "{}", place.base);
+        assert_eq!(place.text("done/é.csv").await, "1\n");
+        act(&place, "done/é.csv", None, Action::Delete)
+            .await
+            .unwrap();
+        assert!(place.names().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_changed_stays() {
+    for place in Place::each() {
+        place.put("a.csv", "1\n").await.unwrap();
+        let tag = etag(&place, "a.csv").await;
+        place.storage.delete(&place.url("a.csv")).await.unwrap();
+        place.put("a.csv", "another\n").await.unwrap();
+        for action in [Action::Delete, move_to(place.url("b.csv"))] {
+            let err = act(&place, "a.csv", tag.as_deref(), action)
+                .await
+                .unwrap_err();
+            assert!(matches!(err, Error::SourceChanged { .. }), "{err:?}");
+        }
+        assert_eq!(place.names().await, ["a.csv"]);
+        let now = etag(&place, "a.csv").await.unwrap();
+        let bare = now.trim_matches('"');
+        act(&place, "a.csv", Some(bare), Action::Delete)
+            .await
+            .unwrap();
+        let gone = act(&place, "a.csv", None, Action::Delete).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_move_takes_nobodys_place() {
+    for place in Place::each() {
+        place.put("a.csv", "1\n").await.unwrap();
+        place.put("b.csv", "2\n").await.unwrap();
+        let err = act(&place, "a.csv", None, move_to(place.url("b.csv")))
+            .await
+            .unwrap_err();
+        assert!(matches!(err, Error::AlreadyExists { .. }), "{err:?}");
+        assert!(err.to_string().contains("b.csv"), "{err}");
+        let same = act(&place, "a.csv", None, move_to(place.url("a.csv"))).await;
+        assert!(same.is_err());
+        assert_eq!(place.text("a.csv").await, "1\n");
+        assert_eq!(place.text("b.csv").await, "2\n");
+    }
+}
+
+#[tokio::test]
+async fn a_move_between_stores_copies_as_it_is() {
+    for from in Place::each() {
+        for to in Place::each() {
+            let content = "not compressed\n".repeat(10_000);
+            from.put("a.csv.gz", &content).await.unwrap();
+            let moved = move_to(to.url("b.csv.gz"));
+            let settings_of_both = &from.storage;
+            if to.base.starts_with("gs:")
+                || to.base.starts_with("az:")
+                || to.base.starts_with("s3:")
+            {
+                from.storage.delete(&from.url("a.csv.gz")).await.unwrap();
+                continue; // The client of the target has settings of its own.
+            }
+            complete(settings_of_both, &from.url("a.csv.gz"), None, moved)
+                .await
+                .unwrap();
+            assert_eq!(to.text("b.csv.gz").await, content);
+            assert!(from.names().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_move_between_file_systems_copies() {
+    let (from, to) = (Place::local(), Path::new("/dev/shm"));
+    from.put("a.csv", "1\n").await.unwrap();
+    if !to.is_dir() {
+        return eprintln!("SKIPPED: there is no second file system");
+    }
+    let target = to.join(uuid::Uuid::new_v4().to_string());
+    let moved = move_to(target.to_str().unwrap().to_owned());
+    act(&from, "a.csv", None, moved).await.unwrap();
+    let content = std::fs::read_to_string(&target).unwrap();
+    std::fs::remove_file(&target).unwrap();
+    assert_eq!(content, "1\n");
+    assert!(from.names().await.is_empty());
+}
+
+#[tokio::test]
+async fn standard_input_and_http_stay_as_they_are() {
+    let storage = Storage::new();
+    complete(&storage, "-", None, Action::Delete).await.unwrap();
+    complete(&storage, "http://h/k", None, Action::Keep)
+        .await
+        .unwrap();
+    let err = complete(&storage, "http://h/k?sig=hush", None, Action::Delete)
+        .await
+        .unwrap_err();
+    let text = err.to_string();
+    assert!(text.contains("http://h/k: cannot delete"), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+}

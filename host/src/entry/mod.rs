@@ -1,0 +1,119 @@
+//! Entry points: they translate between the outside and requests, and nothing else.
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod progress;
+pub(crate) mod run;
+pub(crate) mod settings;
+pub(crate) mod sources;
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use indicatif::MultiProgress;
+use linemill::{Config, Limits, Plugin, Runtime, Storage};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Every line was processed.
+pub(crate) const ALL_PROCESSED: u8 = 0;
+/// Some lines were retried, corrupted, failed or not read.
+pub(crate) const SOME_LEFT: u8 = 1;
+/// A request, or all of them, could not be done.
+pub(crate) const COULD_NOT_RUN: u8 = 2;
+
+/// A component larger than that is refused before it is read.
+const PLUGIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Runs line-processing WebAssembly plugins over newline-delimited data, with every line accounted for.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the lines of sources through a plugin
+    Run(run::Args),
+    /// Tell what a component is: whether it fits, what it imports, what its lines cost
+    Check(check::Args),
+    /// Print the effective configuration, and where each value comes from
+    Config(config::Args),
+}
+
+/// Log events go to stderr, above the progress bar where there is one. `LINEMILL_LOG` filters them
+/// (`debug`, `plugin=trace`, …; by default warnings and what plugins say).
+pub(crate) fn start_tracing() -> MultiProgress {
+    let bars = MultiProgress::new();
+    let filter = EnvFilter::try_from_env("LINEMILL_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,plugin=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(AboveBars(bars.clone()))
+        .init();
+    bars
+}
+
+struct AboveBars(MultiProgress);
+
+struct AboveBarsWriter(MultiProgress);
+
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = AboveBarsWriter;
+
+    fn make_writer(&'a self) -> AboveBarsWriter {
+        AboveBarsWriter(self.0.clone())
+    }
+}
+
+impl std::io::Write for AboveBarsWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.suspend(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// The engine for `requests` requests at once.
+fn engine(config: &Config, requests: usize) -> Result<Arc<Runtime>> {
+    Runtime::new(Limits {
+        memory_bytes_max: config.memory_bytes_max,
+        table_elements_max: config.table_elements_max,
+        // Besides the workers, each request has an instance for `pre` or for folding and `post`.
+        instances: (config.concurrency + 1) * requests,
+        cache_dir: config.cache_dir.clone(),
+    })
+}
+
+/// Fetches the plugin, checks its digest, compiles it.
+async fn load_plugin(runtime: &Arc<Runtime>, storage: &Storage, config: &Config) -> Result<Plugin> {
+    let url = config
+        .plugin
+        .as_deref()
+        .context("no plugin is named: use --plugin FILE")?;
+    let bytes = fetch(storage, url).await?;
+    let plugin = Plugin::load(runtime, url, &bytes)?;
+    if let Some(pinned) = config.plugin_digest.as_deref()
+        && !pinned.eq_ignore_ascii_case(&plugin.id.digest)
+    {
+        bail!(
+            "plugin {url} has the digest {}, but plugin_digest = {pinned}",
+            plugin.id.digest
+        );
+    }
+    Ok(plugin)
+}
+
+async fn fetch(storage: &Storage, url: &str) -> Result<bytes::Bytes> {
+    storage
+        .get_small(url, PLUGIN_BYTES_MAX)
+        .await
+        .with_context(|| format!("could not read the plugin {url}"))
+}

@@ -1,0 +1,151 @@
+//! What was never loaded is handed over: by pointer, or copied into the retry object.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::batch::{Batch, count_lines};
+use crate::config::{Config, Unread};
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::feed::{self, Feed, Rest};
+use crate::report::Errors;
+use crate::request::Request;
+use crate::router::Router;
+use crate::stop::{Reason, Stop};
+
+/// Pieces that may wait to be copied.
+const PIECES: usize = 4;
+/// How long standard input is still read after an interrupt.
+const INTERRUPTED: Duration = Duration::from_secs(1);
+
+/// Something that was read and not loaded.
+pub enum Left {
+    /// A batch that was never started.
+    Batch(Arc<Batch>),
+    /// A line longer than the limit, of which nothing was written.
+    Long {
+        /// Its number, from 1.
+        line: u64,
+        /// Where it starts in the source.
+        offset: u64,
+        /// Its bytes.
+        bytes: mpsc::Receiver<Vec<u8>>,
+    },
+}
+
+impl Left {
+    /// How many lines it is.
+    pub fn lines(&self) -> u64 {
+        match self {
+            Left::Batch(batch) => batch.lines as u64,
+            Left::Long { .. } => 1,
+        }
+    }
+
+    /// Where it begins.
+    pub fn rest(&self) -> Rest {
+        match self {
+            Left::Batch(batch) => Rest {
+                offset: batch.offset,
+                line: batch.first_line,
+            },
+            Left::Long { line, offset, .. } => Rest {
+                offset: *offset,
+                line: *line,
+            },
+        }
+    }
+}
+
+/// Whether the rest is copied: as configured, and where a pointer could not be followed.
+pub fn copies(request: &Request, config: &Config) -> bool {
+    config.unread == Unread::Copy || is_stream(request)
+}
+
+/// Standard input and pipes cannot be read a second time.
+fn is_stream(request: &Request) -> bool {
+    let url = &request.source.url;
+    let path = url.strip_prefix("file://").unwrap_or(url);
+    url == "-" || std::fs::metadata(path).is_ok_and(|meta| !meta.is_file())
+}
+
+/// Until when lines are copied: half of what is left to the hard end.
+pub fn copy_until(deadline: &Deadline, stop: &Stop) -> Instant {
+    let now = Instant::now();
+    let half = now + deadline.hard.saturating_duration_since(now) / 2;
+    match stop.reason() {
+        Some(Reason::Interrupted) => half.min(now + INTERRUPTED),
+        _ => half,
+    }
+}
+
+/// Copies what was read and not loaded; gives back how many lines.
+pub async fn copy_left(router: &mut Router, left: Vec<Left>) -> Result<u64> {
+    let mut lines = 0;
+    for left in left {
+        match left {
+            Left::Batch(batch) => {
+                lines += batch.lines as u64;
+                router.copy_unread(&feed::ended(&batch)).await?;
+            }
+            Left::Long { mut bytes, .. } => {
+                while let Some(piece) = bytes.recv().await {
+                    let ended = piece.is_empty();
+                    router
+                        .copy_unread(if ended { b"\n" } else { &piece })
+                        .await?;
+                    if ended {
+                        lines += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Copies what was not read; gives back how many lines, and whether the source was read to its end.
+pub async fn copy_rest(router: &mut Router, mut feed: Feed, until: Instant) -> Result<(u64, bool)> {
+    let (to, mut pieces) = mpsc::channel(PIECES);
+    let copying = tokio::task::spawn_blocking(move || {
+        let ended = feed.copy_rest(until, &to);
+        drop(to);
+        (feed, ended)
+    });
+    let mut lines = 0;
+    while let Some(piece) = pieces.recv().await {
+        // Pieces are whole lines; only those of a very long line are not, and its end is a piece of its own.
+        lines += count_lines(&piece) as u64 - u64::from(piece.last() != Some(&b'\n'));
+        router.copy_unread(&piece).await?;
+    }
+    let failed = |error| Error::Io {
+        action: "read the source".to_owned(),
+        source: Box::new(error),
+    };
+    let (feed, ended) = copying.await.map_err(failed)?;
+    let ended = ended?;
+    if ended {
+        feed.source().check_unchanged().await?;
+    }
+    Ok((lines, ended))
+}
+
+/// A source that cannot be read twice is left to its writer where it did not end in time; any other must be copied
+/// whole.
+pub fn check_copied(request: &Request, ended: bool, errors: &mut Errors) -> Result<()> {
+    if ended {
+        return Ok(());
+    }
+    if is_stream(request) {
+        errors.add(
+            "the source did not end in time: what was not read of it is left to whoever writes it",
+        );
+        return Ok(());
+    }
+    Err(Error::Timeout {
+        action: "copy all lines that were not read (unread = \"pointer\" needs no copy)".to_owned(),
+    })
+}

@@ -1,0 +1,52 @@
+//! linemill runs line-processing WebAssembly components over newline-delimited data.
+//!
+//! The life of a request, in the order in which data meet it:
+//!
+//! 1. [`config`](Config) and [`request`](Request) say what is to be done and how what is written is named.
+//! 2. `source` opens what is read as a stream of plain bytes; `batch` cuts it into whole lines; `feed` puts the
+//!    batches into the queue of `pool`, in which a bounded number of them wait.
+//! 3. `worker` runs a batch in an instance of the plugin (`runtime`, the only place that knows wasmtime), and halves
+//!    it when it traps, until the poison lines stand alone.
+//! 4. `order` brings what is done back into line order; `router` commits it: outputs, faulted lines, metrics, the
+//!    books. `closer` folds partials and runs `post`.
+//! 5. At the deadline, or when it has to stop, `handover` leaves a pointer to what was never read.
+//! 6. `destination` makes all that was written visible, or nothing; `completion` keeps, deletes or moves the source;
+//!    `report` says what happened.
+//!
+//! [`run`] is the function to read first.
+
+mod batch;
+mod closer;
+mod completion;
+mod config;
+mod deadline;
+mod destination;
+mod error;
+mod feed;
+mod handover;
+mod order;
+mod outcome;
+mod pipeline;
+mod pool;
+mod progress;
+mod report;
+mod request;
+mod router;
+mod runtime;
+mod source;
+mod spool;
+mod stop;
+mod storage;
+mod worker;
+
+pub use config::{Config, ConfigError, Effective, Layers, Origin, mask_secrets};
+pub use deadline::Deadline;
+pub use error::Error;
+pub use outcome::{Failure, FaultKind, Trap};
+pub use pipeline::{Host, run};
+pub use progress::Progress;
+pub use report::{Report, chain};
+pub use request::{Pointer, Range, Request, is_pointer, is_sidecar};
+pub use runtime::{Call, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime};
+pub use stop::{Reason, Stop};
+pub use storage::Storage;

@@ -1,0 +1,526 @@
+//! Sends what batches did to where it belongs: outputs, faulted lines and their reasons, and the books.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::batch::line_span;
+use crate::config::Config;
+use crate::destination::{Destination, Published, Sealed};
+use crate::error::{Error, Result};
+use crate::outcome::{Fate, Fault, FaultKind, Outcome, Output, fate, unknown_route};
+use crate::progress::Progress;
+use crate::report::{Counts, Distribution, Errors, Metrics, Written};
+use crate::request::{self, Names};
+use crate::spool::{Record, Spool};
+use crate::storage::Storage;
+use crate::worker::Done;
+
+/// Everything that a request writes, and its books.
+pub struct Router {
+    storage: Storage,
+    names: Names,
+    config: Arc<Config>,
+    attempt: u32,
+    digest: String,
+    progress: Arc<Progress>,
+    routes: BTreeSet<String>,
+    outputs: BTreeMap<String, Destination>,
+    faults: BTreeMap<Place, FaultSink>,
+    /// Corrupt lines from the first that trapped on, until it is known that the plugin is not at fault.
+    held: Spool,
+    /// The books.
+    pub counts: Counts,
+    /// The plugin's metrics.
+    pub metrics: Metrics,
+    /// What went wrong.
+    pub errors: Errors,
+    /// Milliseconds for each batch.
+    pub latency: Distribution,
+    /// Fuel used.
+    pub fuel: u64,
+    /// Calls that trapped.
+    pub traps: u64,
+    /// Batches run.
+    pub batches: u64,
+}
+
+/// Where faulted lines go. The order is that in which their objects become visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Corruption,
+    /// Retry, or failed once attempts are used up.
+    Again,
+}
+
+/// An object of raw lines, and beside it the object that says why they are there.
+struct FaultSink {
+    lines: Destination,
+    sidecar: Destination,
+}
+
+/// What the sidecar says of a line.
+#[derive(Debug, Clone, Serialize)]
+pub struct FaultRow<'a> {
+    /// Its number in the source, from 1.
+    pub line: u64,
+    /// Where it starts in the (decompressed) source.
+    pub offset: u64,
+    /// `corrupt`, `retry`, `partial` (only a remainder is left) or `failed`.
+    pub kind: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// How often it had been tried before.
+    pub attempt: u32,
+    /// Digest of the plugin.
+    pub plugin: &'a str,
+}
+
+/// All objects of a request, complete where they will be, but not visible yet.
+pub struct SealedAll {
+    objects: Vec<(Kind, Sealed)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Sidecar,
+    Route(String),
+    Corruption,
+    Retry,
+    Failed,
+    Pointer,
+}
+
+impl Router {
+    /// Nothing is written before something is there to be written.
+    pub fn new(
+        storage: &Storage,
+        names: Names,
+        config: &Arc<Config>,
+        attempt: u32,
+        digest: &str,
+        progress: &Arc<Progress>,
+    ) -> Self {
+        let mut routes: BTreeSet<String> = config.routes.keys().cloned().collect();
+        if config.destination_url.is_some() {
+            routes.insert(String::new());
+        }
+        Router {
+            storage: storage.clone(),
+            names,
+            config: config.clone(),
+            attempt,
+            digest: digest.to_owned(),
+            progress: progress.clone(),
+            routes,
+            outputs: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            held: Spool::default(),
+            counts: Counts::default(),
+            metrics: Metrics::default(),
+            errors: Errors::default(),
+            latency: Distribution::default(),
+            fuel: 0,
+            traps: 0,
+            batches: 0,
+        }
+    }
+
+    /// Commits all that a batch did; gives back its partials.
+    pub async fn commit(&mut self, done: Done) -> Result<Vec<Vec<u8>>> {
+        self.batches += 1;
+        self.fuel += done.fuel;
+        self.traps += done.traps;
+        self.latency.add_time(done.time);
+        let before = self.counts;
+        self.counts.loaded += done.batch.lines as u64;
+        self.counts.processed += (done.batch.lines - done.outcome.faults.len()) as u64;
+        if !done.outcome.faults.is_empty() {
+            let ends = done.batch.line_ends();
+            for fault in &done.outcome.faults {
+                let span = line_span(&ends, fault.line);
+                let line = done.batch.first_line + fault.line as u64;
+                let offset = done.batch.offset + span.start as u64;
+                self.fault(line, offset, &done.batch.bytes()[span], fault)
+                    .await?;
+            }
+        }
+        self.add_progress(before);
+        self.emit(&done.outcome).await?;
+        Ok(done.outcome.partials)
+    }
+
+    /// Blames all lines of a batch that was never finished.
+    pub async fn abandon(&mut self, batch: Arc<crate::batch::Batch>, reason: &str) -> Result<()> {
+        let mut outcome = Outcome::default();
+        outcome.blame(
+            0..batch.lines,
+            FaultKind::Retry,
+            &crate::outcome::reason(reason),
+        );
+        let time = std::time::Duration::ZERO;
+        self.commit(Done {
+            batch,
+            outcome,
+            fuel: 0,
+            traps: 0,
+            time,
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Outputs and metrics, of a batch or of `post`.
+    pub async fn emit(&mut self, outcome: &Outcome) -> Result<()> {
+        outcome
+            .metrics
+            .iter()
+            .for_each(|metric| self.metrics.add(metric));
+        if let Some(route) = unknown_route(&outcome.outputs, &self.routes) {
+            return Err(no_such_route(route));
+        }
+        for Output { route, data } in &outcome.outputs {
+            if data.is_empty() {
+                continue;
+            }
+            if !self.outputs.contains_key(route) {
+                let url = self.output_url(route)?;
+                self.outputs.insert(
+                    route.clone(),
+                    Destination::create(&self.storage, &url).await?,
+                );
+            }
+            let destination = self.outputs.get_mut(route).expect("it was just put there");
+            destination.write(data).await?;
+        }
+        Ok(())
+    }
+
+    fn output_url(&self, route: &str) -> Result<String> {
+        let url = match route {
+            "" => self.names.destination(&self.config),
+            name => self.names.route(&self.config, name),
+        };
+        url.map_err(named)?.ok_or_else(|| no_such_route(route))
+    }
+
+    /// Counts a line that was not processed and sends it to where it belongs.
+    async fn fault(&mut self, line: u64, offset: u64, bytes: &[u8], fault: &Fault) -> Result<()> {
+        let fate = fate(fault.kind, self.attempt, self.config.max_retries);
+        self.count(fate, fault.remainder.is_some());
+        self.errors.add(&fault.reason);
+        let rest = fault.remainder.as_deref().unwrap_or(bytes);
+        if fate == Fate::Corruption && (fault.trapped || !self.held.is_empty()) {
+            let record = Record {
+                line,
+                offset,
+                reason: fault.reason.to_string(),
+                trapped: fault.trapped,
+            };
+            self.held.begin(&record)?;
+            self.held.bytes(rest)?;
+            return self.held.end();
+        }
+        let kind = kind_of(fate, fault.remainder.is_some());
+        self.write_row(place_of(fate), line, offset, kind, &fault.reason)
+            .await?;
+        self.write_line(place_of(fate), rest).await
+    }
+
+    fn count(&mut self, fate: Fate, partial: bool) {
+        match fate {
+            Fate::Corruption => self.counts.corrupted += 1,
+            Fate::Retry => self.counts.retried += 1,
+            Fate::Failed => self.counts.failed += 1,
+        }
+        self.counts.partial += u64::from(partial);
+    }
+
+    /// Streams a line that is longer than the limit to corruption. `false`: it broke off before its end.
+    pub async fn long(
+        &mut self,
+        line: u64,
+        offset: u64,
+        bytes: &mut mpsc::Receiver<Vec<u8>>,
+    ) -> Result<bool> {
+        let reason = format!(
+            "the line is longer than line_bytes_max = {}",
+            self.config.line_bytes_max
+        );
+        self.errors.add(&reason);
+        let before = self.counts;
+        self.counts.loaded += 1;
+        self.counts.corrupted += 1;
+        self.add_progress(before);
+        let held = !self.held.is_empty();
+        if held {
+            self.held.begin(&Record {
+                line,
+                offset,
+                reason,
+                trapped: false,
+            })?;
+        } else {
+            self.write_row(Place::Corruption, line, offset, "corrupt", &reason)
+                .await?;
+        }
+        while let Some(piece) = bytes.recv().await {
+            match (piece.is_empty(), held) {
+                (false, true) => self.held.bytes(&piece)?,
+                (false, false) => self.write(Place::Corruption, &piece).await?,
+                (true, true) => {
+                    self.held.end()?;
+                    return Ok(true);
+                }
+                (true, false) => {
+                    self.write(Place::Corruption, b"\n").await?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Settles the lines that trapped: they are corrupt, or are retried where the plugin is at fault.
+    pub async fn settle(&mut self, systemic: bool) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held);
+        held.rewind()?;
+        while let Some(record) = held.next_record()? {
+            let mut fate_now = Fate::Corruption;
+            if systemic && record.trapped {
+                fate_now = fate(FaultKind::Retry, self.attempt, self.config.max_retries);
+                self.counts.corrupted -= 1;
+                self.count(fate_now, false);
+            }
+            let kind = kind_of(fate_now, false);
+            self.write_row(
+                place_of(fate_now),
+                record.line,
+                record.offset,
+                kind,
+                &record.reason,
+            )
+            .await?;
+            let mut last = b'\n';
+            while let Some(bytes) = held.next_bytes()? {
+                last = bytes.last().copied().unwrap_or(last);
+                self.write(place_of(fate_now), &bytes).await?;
+            }
+            if last != b'\n' {
+                self.write(place_of(fate_now), b"\n").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies lines that were never loaded to the retry object, as they are.
+    pub async fn copy_unread(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write(Place::Again, bytes).await
+    }
+
+    async fn write_row(
+        &mut self,
+        place: Place,
+        line: u64,
+        offset: u64,
+        kind: &str,
+        reason: &str,
+    ) -> Result<()> {
+        let row = FaultRow {
+            line,
+            offset,
+            kind,
+            reason,
+            attempt: self.attempt,
+            plugin: &self.digest.clone(),
+        };
+        let mut json = serde_json::to_vec(&row).expect("a row is plain data");
+        json.push(b'\n');
+        self.sink(place).await?.sidecar.write(&json).await
+    }
+
+    /// A raw line or remainder, ended by `\n`.
+    async fn write_line(&mut self, place: Place, bytes: &[u8]) -> Result<()> {
+        self.write(place, bytes).await?;
+        if bytes.last() != Some(&b'\n') {
+            self.write(place, b"\n").await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, place: Place, bytes: &[u8]) -> Result<()> {
+        self.sink(place).await?.lines.write(bytes).await
+    }
+
+    async fn sink(&mut self, place: Place) -> Result<&mut FaultSink> {
+        if !self.faults.contains_key(&place) {
+            let url = match place {
+                Place::Corruption => self.names.corruption(&self.config),
+                Place::Again => self.names.retry_or_failed(&self.config),
+            };
+            let url = url.map_err(named)?;
+            let sidecar = Destination::create(&self.storage, &request::sidecar(&url)).await?;
+            let lines = Destination::create(&self.storage, &url).await?;
+            self.faults.insert(place, FaultSink { lines, sidecar });
+        }
+        Ok(self.faults.get_mut(&place).expect("it was just put there"))
+    }
+
+    fn add_progress(&self, before: Counts) {
+        let now = self.counts;
+        self.progress.add(&Counts {
+            loaded: now.loaded - before.loaded,
+            processed: now.processed - before.processed,
+            corrupted: now.corrupted - before.corrupted,
+            retried: now.retried - before.retried,
+            failed: now.failed - before.failed,
+            partial: 0,
+        });
+    }
+
+    /// Stores every byte where it will be; nothing is visible yet. `pointer` is what hands the unread rest over.
+    ///
+    /// # Errors
+    /// An object could not be stored; then none will become visible.
+    pub async fn seal(&mut self, pointer: Option<&[u8]>) -> Result<SealedAll> {
+        let again = if self.names.gives_up(&self.config) {
+            Kind::Failed
+        } else {
+            Kind::Retry
+        };
+        let mut open = Vec::new();
+        for (place, sink) in std::mem::take(&mut self.faults) {
+            open.push((Kind::Sidecar, sink.sidecar));
+            let kind = if place == Place::Corruption {
+                Kind::Corruption
+            } else {
+                again.clone()
+            };
+            open.push((kind, sink.lines));
+        }
+        for (route, destination) in std::mem::take(&mut self.outputs) {
+            open.push((Kind::Route(route), destination));
+        }
+        if let Some(pointer) = pointer {
+            let url = request::pointer(&self.names.retry_or_failed(&self.config).map_err(named)?);
+            let mut destination = Destination::create_verbatim(&self.storage, &url).await?;
+            destination.write(pointer).await?;
+            open.push((Kind::Pointer, destination));
+        }
+        let mut sealed = SealedAll {
+            objects: Vec::new(),
+        };
+        let mut open = open.into_iter();
+        while let Some((kind, destination)) = open.next() {
+            match destination.seal().await {
+                Ok(object) => sealed.objects.push((kind, object)),
+                Err(error) => {
+                    sealed.abort().await;
+                    for (_, destination) in open {
+                        destination.abort().await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// Leaves nothing of all that was written.
+    pub async fn abort(&mut self) {
+        for (_, sink) in std::mem::take(&mut self.faults) {
+            sink.lines.abort().await;
+            sink.sidecar.abort().await;
+        }
+        for (_, destination) in std::mem::take(&mut self.outputs) {
+            destination.abort().await;
+        }
+    }
+}
+
+impl SealedAll {
+    /// Makes all objects visible, or none: what was published is taken back when another cannot be.
+    pub async fn publish(self) -> Result<Written> {
+        let mut written = Written::default();
+        let mut published: Vec<Published> = Vec::new();
+        let mut objects = self.objects.into_iter();
+        while let Some((kind, sealed)) = objects.next() {
+            let url = sealed.url().to_owned();
+            match sealed.publish().await {
+                Ok(object) => published.push(object),
+                Err(error) => {
+                    take_back(published).await;
+                    SealedAll {
+                        objects: objects.collect(),
+                    }
+                    .abort()
+                    .await;
+                    return Err(error);
+                }
+            }
+            match kind {
+                Kind::Sidecar => {}
+                Kind::Route(route) if route.is_empty() => written.destination = Some(url),
+                Kind::Route(route) => drop(written.routes.insert(route, url)),
+                Kind::Corruption => written.corruption = Some(url),
+                Kind::Retry => written.retry = Some(url),
+                Kind::Failed => written.failed = Some(url),
+                Kind::Pointer => written.resume = Some(url),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Leaves nothing.
+    pub async fn abort(self) {
+        for (_, sealed) in self.objects {
+            sealed.abort().await;
+        }
+    }
+}
+
+async fn take_back(published: Vec<Published>) {
+    for object in published {
+        let url = object.url().to_owned();
+        if let Err(error) = object.retract().await {
+            tracing::error!(
+                "{url} was written by a request that then failed, and could not be taken back: remove it ({error})"
+            );
+        }
+    }
+}
+
+fn place_of(fate: Fate) -> Place {
+    match fate {
+        Fate::Corruption => Place::Corruption,
+        Fate::Retry | Fate::Failed => Place::Again,
+    }
+}
+
+fn kind_of(fate: Fate, partial: bool) -> &'static str {
+    match (fate, partial) {
+        (Fate::Corruption, _) => "corrupt",
+        (Fate::Retry, false) => "retry",
+        (Fate::Retry, true) => "partial",
+        (Fate::Failed, _) => "failed",
+    }
+}
+
+fn no_such_route(route: &str) -> Error {
+    match route {
+        "" => Error::invalid(
+            "the plugin emits output, but destination_url is not set",
+            "set it, or out_url",
+        ),
+        name => Error::invalid(
+            format!("the plugin emits output for the route {name:?}, which is not configured"),
+            format!("add {name} = \"URL\" under [routes]"),
+        ),
+    }
+}
+
+fn named(error: request::RequestError) -> Error {
+    Error::invalid("cannot name what is to be written", error.to_string())
+}

@@ -1,0 +1,119 @@
+//! One engine for a process: fuel, pooled instances, and threads of its own for the code of plugins.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::linker;
+use super::state::State;
+
+/// How much fuel a plugin burns before its thread looks up: seldom enough to cost 1 %, often enough to stop a
+/// spinning plugin within a millisecond.
+pub(super) const YIELD_FUEL: u64 = 1_000_000;
+/// Bytes of a freed memory that are zeroed rather than given back to the system.
+const KEEP_RESIDENT: usize = 256 * 1024;
+/// Core modules, memories and tables that one component may consist of.
+const CORE_INSTANCES: u32 = 24;
+const MEMORIES: u32 = 2;
+const TABLES: u32 = 8;
+
+/// What the instances of a process may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Linear memory of an instance, in bytes.
+    pub memory_bytes_max: usize,
+    /// Elements of a table.
+    pub table_elements_max: usize,
+    /// How many instances live at once.
+    pub instances: usize,
+    /// Where compiled code is kept; `None`: in the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// The engine, what plugins may import, and the threads that they run on.
+///
+/// Plugins have threads of their own so that a plugin that does not yield can hold up neither timers nor uploads.
+pub struct Runtime {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+    pub(super) limits: Limits,
+    compute: Option<tokio::runtime::Runtime>,
+}
+
+impl Runtime {
+    /// Sets the engine up.
+    ///
+    /// # Errors
+    /// When the machine cannot run it: no threads, or an engine configuration that this build does not support.
+    pub fn new(limits: Limits) -> Result<Arc<Self>> {
+        let engine = pooled(&limits).or_else(|error| {
+            // Address space is limited here (`ulimit -v`, a small container): instances cost more, but work.
+            tracing::warn!("no pooled instances, instances are allocated one by one: {error:#}");
+            Engine::new(&config(&limits)).map_err(anyhow::Error::from)
+        })?;
+        let linker = linker::baseline(&engine)?;
+        let compute = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("linemill-plugin")
+            .enable_time()
+            .build()
+            .context("could not start threads for plugins")?;
+        Ok(Arc::new(Runtime {
+            engine,
+            linker,
+            limits,
+            compute: Some(compute),
+        }))
+    }
+
+    /// Where calls into plugins run.
+    pub fn compute(&self) -> &tokio::runtime::Handle {
+        self.compute
+            .as_ref()
+            .expect("the threads live as long as the runtime")
+            .handle()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // A plugin that spins must not hold the process up; and a runtime must not be awaited in async code.
+        if let Some(compute) = self.compute.take() {
+            compute.shutdown_background();
+        }
+    }
+}
+
+fn config(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config.consume_fuel(true);
+    config.memory_init_cow(true);
+    // A component's own memory never moves: bounds are checked by guard pages.
+    config.memory_reservation_for_growth(limits.memory_bytes_max as u64);
+    config
+}
+
+fn pooled(limits: &Limits) -> Result<Engine> {
+    let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX).max(4);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES / 4))
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .total_tables(instances.saturating_mul(TABLES / 2))
+        .total_stacks(instances)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .max_memory_size(limits.memory_bytes_max)
+        .table_elements(limits.table_elements_max)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT / 16)
+        .async_stack_keep_resident(KEEP_RESIDENT / 16);
+    let mut config = config(limits);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(Engine::new(&config)?)
+}

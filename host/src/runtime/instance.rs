@@ -1,0 +1,314 @@
+//! One running instance of a plugin: calls with a budget of fuel and time, and what became of them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::Instance as Component;
+use wasmtime::{Store, Trap as WasmTrap};
+use wasmtime_wasi::I32Exit;
+
+use super::contract::{Plugin as Bindings, types};
+use super::engine::YIELD_FUEL;
+use super::plugin::Plugin;
+pub use super::state::GuestContext;
+use super::state::State;
+use crate::outcome::{Failure, Outcome, Trap, TrapKind, reason};
+use crate::report::Counts;
+
+/// What a call may carry besides its outputs: names, reasons, records.
+const RECORDS_BYTES_MAX: usize = 16 << 20;
+
+/// What a call into a plugin ends in: it returns (a failure included), or it traps.
+pub type Returned<T> = Result<Result<T, Failure>, Trap>;
+
+/// The budget of one call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Fuel it may use.
+    pub fuel: u64,
+    /// It is out of time from here on.
+    pub until: Instant,
+    /// It is cut off from here on: the deadline.
+    pub cut_at: Instant,
+    /// It is cut off when this is cancelled.
+    pub cut: CancellationToken,
+    /// Bytes that its outputs may have.
+    pub output_bytes_max: usize,
+}
+
+/// An instance of a plugin, for one request. After a trap it must not be called again.
+pub struct Instance {
+    store: Store<State>,
+    component: Component,
+    bindings: Bindings,
+    plugin: Plugin,
+}
+
+impl Instance {
+    /// Makes a fresh instance.
+    ///
+    /// # Errors
+    /// When its start-up code traps, or its memory does not fit into the limits.
+    pub async fn start(
+        plugin: &Plugin,
+        guest: &Arc<GuestContext>,
+        call: &Call,
+    ) -> Result<Self, Trap> {
+        let limits = &plugin.runtime.limits;
+        let state = State::new(guest, limits.memory_bytes_max, limits.table_elements_max);
+        let mut store = Store::new(&plugin.runtime.engine, state);
+        store.limiter(|state| &mut state.growth);
+        refuel(&mut store, call);
+        let started = bounded(plugin.linked.instantiate_async(&mut store), call).await;
+        let loaded = match started {
+            Ok(Ok(component)) => plugin
+                .processor
+                .load(&mut store, &component)
+                .map(|bindings| (component, bindings)),
+            Ok(Err(error)) => Err(error),
+            Err(kind) => return Err(cut_off(kind, &store, call)),
+        };
+        match loaded {
+            Ok((component, bindings)) => Ok(Instance {
+                store,
+                component,
+                bindings,
+                plugin: plugin.clone(),
+            }),
+            Err(error) => {
+                let trap = trapped(error, &mut store, call);
+                Err(Trap {
+                    message: format!("an instance does not start: {}", trap.message),
+                    ..trap
+                })
+            }
+        }
+    }
+
+    /// Fuel that the last call used of its budget.
+    pub fn fuel_used(&self, call: &Call) -> u64 {
+        call.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
+    /// Runs `pre`; gives back the context for all instances.
+    pub async fn pre(&mut self, guest: &GuestContext, call: &Call) -> Returned<Vec<u8>> {
+        refuel(&mut self.store, call);
+        let request = guest.request();
+        let processor = self.bindings.linemill_plugin_processor();
+        let returned = bounded(processor.call_pre(&mut self.store, &request), call).await;
+        self.settle(returned, call)
+    }
+
+    /// Runs a batch; gives back its outcome, unchecked.
+    pub async fn process(
+        &mut self,
+        first_line: u64,
+        lines: &[u8],
+        call: &Call,
+    ) -> Returned<Outcome> {
+        refuel(&mut self.store, call);
+        let processor = self.bindings.linemill_plugin_processor();
+        let returned = bounded(
+            processor.call_process(&mut self.store, first_line, lines),
+            call,
+        )
+        .await;
+        Ok(self.settle(returned, call)?.map(Outcome::from))
+    }
+
+    /// Folds partials into one.
+    pub async fn merge(&mut self, partials: &[Vec<u8>], call: &Call) -> Returned<Vec<u8>> {
+        refuel(&mut self.store, call);
+        let reducer = self
+            .plugin
+            .reducer
+            .clone()
+            .expect("merge is called of plugins that reduce only");
+        let loaded = reducer.load(&mut self.store, &self.component);
+        let returned = match &loaded {
+            Ok(bindings) => {
+                let reducer = bindings.linemill_plugin_reducer();
+                bounded(reducer.call_merge(&mut self.store, partials), call).await
+            }
+            Err(error) => Ok(Err(wasmtime::Error::msg(error.to_string()))),
+        };
+        self.settle(returned, call)
+    }
+
+    /// Runs `post`; gives back what it adds.
+    pub async fn post(
+        &mut self,
+        guest: &GuestContext,
+        counts: &Counts,
+        partials: &[Vec<u8>],
+        call: &Call,
+    ) -> Returned<Outcome> {
+        refuel(&mut self.store, call);
+        let counts = types::Counts {
+            loaded: counts.loaded,
+            processed: counts.processed,
+            corrupted: counts.corrupted,
+            retried: counts.retried + counts.failed,
+        };
+        let request = guest.request();
+        let processor = self.bindings.linemill_plugin_processor();
+        let returned = bounded(
+            processor.call_post(&mut self.store, &request, counts, partials),
+            call,
+        )
+        .await;
+        Ok(self.settle(returned, call)?.map(Outcome::from))
+    }
+
+    fn settle<T>(
+        &mut self,
+        returned: Bounded<Result<T, types::Failure>>,
+        call: &Call,
+    ) -> Returned<T> {
+        match returned {
+            Ok(Ok(result)) => Ok(result.map_err(Failure::from)),
+            Ok(Err(error)) => Err(trapped(error, &mut self.store, call)),
+            Err(kind) => Err(cut_off(kind, &self.store, call)),
+        }
+    }
+}
+
+type Bounded<T> = Result<wasmtime::Result<T>, TrapKind>;
+
+/// Polls a call until it ends or its time has come. Each poll runs for at most one interval of fuel.
+async fn bounded<T>(call: impl Future<Output = wasmtime::Result<T>>, limits: &Call) -> Bounded<T> {
+    let end = limits.until.min(limits.cut_at);
+    let kind = if limits.cut_at <= limits.until {
+        TrapKind::Cut
+    } else {
+        TrapKind::Time
+    };
+    let mut call = pin!(call);
+    let mut timer = pin!(tokio::time::sleep_until(end.into()));
+    let mut cancelled = pin!(limits.cut.cancelled());
+    std::future::poll_fn(|cx| {
+        if limits.cut.is_cancelled() {
+            return Poll::Ready(Err(TrapKind::Cut));
+        }
+        if Instant::now() >= end {
+            return Poll::Ready(Err(kind));
+        }
+        if let Poll::Ready(returned) = call.as_mut().poll(cx) {
+            return Poll::Ready(Ok(returned));
+        }
+        // A plugin that waits is woken by these; one that spins has woken itself.
+        let _ = timer.as_mut().poll(cx);
+        let _ = cancelled.as_mut().poll(cx);
+        Poll::Pending
+    })
+    .await
+}
+
+fn refuel(store: &mut Store<State>, call: &Call) {
+    let fueled = store
+        .set_fuel(call.fuel)
+        .and_then(|()| store.fuel_async_yield_interval(Some(YIELD_FUEL)));
+    fueled.expect("the engine counts fuel");
+    store.set_hostcall_fuel(call.output_bytes_max.saturating_add(RECORDS_BYTES_MAX));
+}
+
+fn cut_off(kind: TrapKind, store: &Store<State>, call: &Call) -> Trap {
+    let message = match kind {
+        TrapKind::Time => "the call took longer than its limit (batch_ms_max, or call_ms_max)",
+        _ => "work stopped before the batch was done",
+    };
+    Trap {
+        kind,
+        message: message.to_owned(),
+        fuel: call.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+    }
+}
+
+/// What went wrong, told from the error, from what was denied, and from what the plugin printed last.
+fn trapped(error: wasmtime::Error, store: &mut Store<State>, call: &Call) -> Trap {
+    let fuel = call.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+    let said = panic_message(&store.data().stderr.take_tail());
+    let denied = store.data_mut().growth.denied.take();
+    let code = error.downcast_ref::<WasmTrap>().copied();
+    let cause = error
+        .chain()
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let (kind, what) = match (code, error.downcast_ref::<I32Exit>(), denied) {
+        (Some(WasmTrap::OutOfFuel), ..) => (
+            TrapKind::Fuel,
+            format!("all of its {} fuel was used", call.fuel),
+        ),
+        (_, Some(exit), _) => (
+            TrapKind::Exit,
+            format!("the plugin ended itself with code {}", exit.0),
+        ),
+        (_, _, Some(denied)) => (TrapKind::Memory, denied),
+        (Some(_), ..) => (TrapKind::Trap, cause),
+        (None, None, None)
+            if cause.contains("too much data")
+                || cause.contains("fuel allocated for hostcalls") =>
+        {
+            (
+                TrapKind::Contract,
+                "the plugin returned more than output_bytes_max allows".to_owned(),
+            )
+        }
+        (None, None, None) => (TrapKind::Trap, cause),
+    };
+    let message = match (kind, said.is_empty()) {
+        (_, true) | (TrapKind::Fuel, _) => what,
+        (TrapKind::Trap, false) => said,
+        (_, false) => format!("{what}: {said}"),
+    };
+    Trap {
+        kind,
+        message: reason(&message).to_string(),
+        fuel,
+    }
+}
+
+/// What a panic printed, on one line, without the hint on backtraces.
+fn panic_message(stderr: &str) -> String {
+    let begin = stderr.rfind("panicked at ").unwrap_or(0);
+    let lines = stderr[begin..].lines().map(str::trim_end);
+    let kept: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("note: run with"))
+        .collect();
+    match kept.split_first() {
+        Some((first, rest)) if first.starts_with("panicked at ") => {
+            format!("{first} {}", rest.join("\n")).trim_end().to_owned()
+        }
+        _ => kept.join("\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::panic_message;
+
+    #[test]
+    fn panic_messages() {
+        let table = [
+            ("", ""),
+            ("went wrong\n", "went wrong"),
+            (
+                "\nthread '<unnamed>' (1) panicked at src/lib.rs:5:9:\nno good\nnote: run with `RUST_BACKTRACE=1` environment variable\n",
+                "panicked at src/lib.rs:5:9: no good",
+            ),
+            (
+                "thread 'main' panicked at a.rs:1:1:\none\ntwo\n",
+                "panicked at a.rs:1:1: one\ntwo",
+            ),
+        ];
+        for (stderr, want) in table {
+            assert_eq!(panic_message(stderr), want);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The only place that knows wasmtime: plugins in, calls out, and every limit on what they may do.
+
+mod cache;
+mod contract;
+mod engine;
+mod instance;
+mod linker;
+mod plugin;
+mod state;
+mod stdio;
+
+pub use engine::{Limits, Runtime};
+pub use instance::{Call, GuestContext, Instance, Returned};
+pub use plugin::{Extern, Inspection, Plugin};

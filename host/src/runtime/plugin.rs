@@ -1,0 +1,405 @@
+//! A plugin: a component that was checked against the contract, compiled, and made ready to be instantiated.
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre};
+
+use super::cache::Cache;
+use super::contract::reducing::ReducingPluginIndices;
+use super::contract::{PROCESSOR, PluginIndices, REDUCER};
+use super::engine::Runtime;
+use super::state::State;
+use crate::report::PluginId;
+
+/// First bytes of a component and of a core module.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Interfaces that every plugin may import. The linker defines just these.
+const GRANTED: &[&str] = &[
+    "linemill:plugin/types",
+    "linemill:plugin/host",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:clocks/wall-clock",
+    "wasi:clocks/monotonic-clock",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/exit",
+    "wasi:cli/environment",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:filesystem/types",
+    "wasi:filesystem/preopens",
+];
+
+/// A plugin that is ready to run. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) linked: InstancePre<State>,
+    pub(super) processor: Arc<PluginIndices>,
+    /// `merge`, where the plugin can fold partials.
+    pub(super) reducer: Option<Arc<ReducingPluginIndices>>,
+    /// Name, version and digest.
+    pub id: PluginId,
+    /// Size of the component, in bytes.
+    pub size: usize,
+    /// How long it took to compile it, or to load the compiled code.
+    pub compile_time: Duration,
+    /// Whether compiled code was found on disk.
+    pub cached: bool,
+}
+
+/// What a component imports or exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extern {
+    /// Its full name, version included.
+    pub name: String,
+    /// For an import: whether a plugin gets it. For an export: whether the host uses it.
+    pub known: bool,
+}
+
+/// What a component is, whether it fits or not.
+#[derive(Debug, Clone, Default)]
+pub struct Inspection {
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// What it imports, and whether that is granted.
+    pub imports: Vec<Extern>,
+    /// What it exports, and whether the host uses it.
+    pub exports: Vec<Extern>,
+}
+
+impl Plugin {
+    /// Checks and compiles a component; `name` is its file name or URL.
+    ///
+    /// # Errors
+    /// What does not fit, and what to do about it.
+    pub fn load(runtime: &Arc<Runtime>, name: &str, bytes: &[u8]) -> Result<Self> {
+        Self::load_inner(runtime, name, bytes).with_context(|| format!("plugin {name}"))
+    }
+
+    fn load_inner(runtime: &Arc<Runtime>, name: &str, bytes: &[u8]) -> Result<Self> {
+        let start = Instant::now();
+        let digest = digest(bytes);
+        let (component, cached) = compile(runtime, bytes, &digest)?;
+        let compile_time = start.elapsed();
+        let inspection = inspect_component(runtime, &component, &digest);
+        inspection.check()?;
+        let linked = runtime
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| misfit(&error))?;
+        let processor = PluginIndices::new(&linked).map_err(|error| misfit(&error))?;
+        let reduces = inspection
+            .exports
+            .iter()
+            .any(|export| export.name == REDUCER);
+        let reducer = reduces
+            .then(|| ReducingPluginIndices::new(&linked))
+            .transpose()
+            .map_err(|error| misfit(&error))?;
+        let version = version(bytes);
+        let id = PluginId {
+            name: stem(name),
+            version,
+            digest,
+        };
+        Ok(Plugin {
+            runtime: runtime.clone(),
+            linked,
+            processor: Arc::new(processor),
+            reducer: reducer.map(Arc::new),
+            id,
+            size: bytes.len(),
+            compile_time,
+            cached,
+        })
+    }
+
+    /// Whether partials are folded as they come.
+    pub fn reduces(&self) -> bool {
+        self.reducer.is_some()
+    }
+
+    /// The threads that it runs on.
+    pub fn compute(&self) -> &tokio::runtime::Handle {
+        self.runtime.compute()
+    }
+}
+
+impl Inspection {
+    /// Looks at a component without asking that it fits.
+    ///
+    /// # Errors
+    /// When it is no component, or cannot be compiled.
+    pub fn of(runtime: &Arc<Runtime>, name: &str, bytes: &[u8]) -> Result<Self> {
+        let digest = digest(bytes);
+        let (component, _) =
+            compile(runtime, bytes, &digest).with_context(|| format!("plugin {name}"))?;
+        Ok(inspect_component(runtime, &component, &digest))
+    }
+
+    /// Whether the component fits.
+    ///
+    /// # Errors
+    /// Names the missing export, or the imports that are not granted, and says what to do.
+    pub fn check(&self) -> Result<()> {
+        let ungranted: Vec<&str> = self
+            .imports
+            .iter()
+            .filter(|import| !import.known)
+            .map(|import| import.name.as_str())
+            .collect();
+        if !self.exports.iter().any(|export| export.name == PROCESSOR) {
+            bail!("{}", self.missing_export());
+        }
+        if !ungranted.is_empty() {
+            bail!(
+                "imports {}, which is not granted: a plugin gets no network, files or environment here; \
+                 leave out the code or the crate that uses it",
+                ungranted.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    fn missing_export(&self) -> String {
+        let mut text = format!("does not export {PROCESSOR}");
+        let interface = PROCESSOR.split('@').next().unwrap_or(PROCESSOR);
+        if let Some(other) = self
+            .exports
+            .iter()
+            .find(|export| export.name.starts_with(interface))
+        {
+            let _ = write!(
+                text,
+                ", but {}: build it against the contract of this linemill (wit/)",
+                other.name
+            );
+        } else {
+            let names: Vec<&str> = self
+                .exports
+                .iter()
+                .map(|export| export.name.as_str())
+                .collect();
+            let names = if names.is_empty() {
+                "nothing".to_owned()
+            } else {
+                names.join(", ")
+            };
+            let _ = write!(
+                text,
+                " (it exports {names}): implement the world linemill:plugin/plugin of wit/, or use linemill-sdk's export!"
+            );
+        }
+        text
+    }
+}
+
+fn inspect_component(runtime: &Runtime, component: &Component, digest: &str) -> Inspection {
+    let ty = component.component_type();
+    let engine = &runtime.engine;
+    let imports = ty.imports(engine).map(|(name, _)| {
+        let interface = name.split('@').next().unwrap_or(name);
+        Extern {
+            name: name.to_owned(),
+            known: GRANTED.contains(&interface),
+        }
+    });
+    let exports = ty.exports(engine).map(|(name, item)| {
+        let instance = matches!(item.ty, ComponentItem::ComponentInstance(_));
+        Extern {
+            name: name.to_owned(),
+            known: instance && (name == PROCESSOR || name == REDUCER),
+        }
+    });
+    Inspection {
+        digest: digest.to_owned(),
+        imports: imports.collect(),
+        exports: exports.collect(),
+    }
+}
+
+fn misfit(error: &wasmtime::Error) -> anyhow::Error {
+    anyhow!("does not fit the contract: {error:#}; build it against the wit/ of this linemill")
+}
+
+/// Compiles the component, or loads the code that was compiled before.
+fn compile(runtime: &Runtime, bytes: &[u8], digest: &str) -> Result<(Component, bool)> {
+    match bytes.get(..8) {
+        Some(COMPONENT) => {}
+        Some(MODULE) => bail!(
+            "is a core WebAssembly module, not a component: build it for wasm32-wasip2, or turn it into one with \
+             `wasm-tools component new`"
+        ),
+        _ => bail!("is not a WebAssembly component ({})", begins_with(bytes)),
+    }
+    let cache = Cache::open(runtime.limits.cache_dir.as_deref())
+        .inspect_err(|error| tracing::warn!("compiled code is not cached: {error:#}"))
+        .ok();
+    let key = key(runtime, digest);
+    if let Some(component) = cache
+        .as_ref()
+        .and_then(|cache| cached(runtime, cache, &key))
+    {
+        return Ok((component, true));
+    }
+    let component = Component::from_binary(&runtime.engine, bytes).map_err(|error| {
+        anyhow!("is not a valid component (cut off, or of a newer format?): {error:#}")
+    })?;
+    if let Some(cache) = &cache
+        && let Err(error) = component
+            .serialize()
+            .map_err(anyhow::Error::from)
+            .and_then(|code| cache.keep(&key, &code))
+    {
+        tracing::warn!("compiled code is not cached: {error:#}");
+    }
+    Ok((component, false))
+}
+
+fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
+    let path = cache.find(key)?;
+    #[expect(
+        unsafe_code,
+        reason = "compiled code is trusted, which only its origin can justify"
+    )]
+    // SAFETY: the file and its folder belong to this user and nobody else can write to them; it was written whole
+    // (renamed into its place) by this very version of the engine, which checks version and settings again.
+    let loaded = unsafe { Component::deserialize_file(&runtime.engine, &path) };
+    match loaded {
+        Ok(component) => Some(component),
+        Err(error) => {
+            tracing::warn!(
+                "compiled code {} is not usable, compiling anew: {error:#}",
+                path.display()
+            );
+            cache.forget(key);
+            None
+        }
+    }
+}
+
+/// Digest of the component, version of linemill, and everything of the engine that compiled code depends on.
+fn key(runtime: &Runtime, digest: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    runtime
+        .engine
+        .precompile_compatibility_hash()
+        .hash(&mut hasher);
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    format!(
+        "{}-{:016x}",
+        digest.trim_start_matches("sha256:"),
+        hasher.finish()
+    )
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn begins_with(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "the file is empty".to_owned(),
+        _ => format!(
+            "it begins with {:?}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(8)])
+        ),
+    }
+}
+
+/// The last segment of a path or URL without its extension.
+fn stem(name: &str) -> String {
+    let segment = name.rsplit('/').next().unwrap_or(name);
+    Path::new(segment)
+        .file_stem()
+        .unwrap_or(segment.as_ref())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// What the component says of its version: the custom section `version` at its top level (`wasm-tools metadata add`).
+fn version(bytes: &[u8]) -> Option<String> {
+    let mut rest = bytes.get(8..)?;
+    while let [id, after @ ..] = rest {
+        let (len, body) = leb128(after)?;
+        let section = body.get(..len)?;
+        if *id == 0 {
+            let (name_len, named) = leb128(section)?;
+            if named.get(..name_len)? == b"version" {
+                return String::from_utf8(named[name_len..].to_vec()).ok();
+            }
+        }
+        rest = &body[len..];
+    }
+    None
+}
+
+/// An unsigned LEB128 number of at most 32 bits, and what follows it.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0u64;
+    for (index, byte) in bytes.iter().take(5).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(value).ok()?, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stems() {
+        for (name, want) in [
+            ("a/b/sum.wasm", "sum"),
+            ("s3://b/sum-1.2.wasm", "sum-1.2"),
+            ("sum", "sum"),
+        ] {
+            assert_eq!(stem(name), want);
+        }
+    }
+
+    #[test]
+    fn versions() {
+        let mut component = COMPONENT.to_vec();
+        assert_eq!(version(&component), None);
+        component.extend([1, 2, 9, 9]);
+        component.extend(b"\0\x0d\x07version1.2.3");
+        assert_eq!(version(&component).as_deref(), Some("1.2.3"));
+        component.truncate(16);
+        assert_eq!(version(&component), None);
+    }
+
+    #[test]
+    fn digests() {
+        assert_eq!(
+            digest(b""),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! What an instance carries: its request, its WASI with nothing granted, and the limits of its memory.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::contract::{host, types};
+use super::stdio::Printed;
+use crate::deadline::Deadline;
+use crate::outcome::cut;
+
+/// Seeds hash maps and the like: the same input gives the same work on every machine.
+const SEED: u128 = 0x6c69_6e65_6d69_6c6c_6c69_6e65_6d69_6c6c;
+/// Streams, pollables and errors that an instance may hold at once.
+const HANDLES_MAX: usize = 10_000;
+
+pub(super) use host::Level;
+
+/// What all instances of one request share and can ask for.
+pub struct GuestContext {
+    /// Unique for each run of a request.
+    pub id: String,
+    /// Where the lines come from.
+    pub source: String,
+    /// How often these data have been tried before.
+    pub attempt: u32,
+    /// Milliseconds since the Unix epoch.
+    pub started_at: u64,
+    /// What the event said besides.
+    pub attributes: Vec<(String, String)>,
+    /// The configuration's `settings`.
+    pub settings: Arc<BTreeMap<String, String>>,
+    /// When work stops.
+    pub deadline: Deadline,
+    /// Name of the plugin, for its log events.
+    pub plugin: String,
+    context: OnceLock<Vec<u8>>,
+    logs: LogBudget,
+}
+
+struct LogBudget {
+    events_max: u64,
+    bytes_max: usize,
+    events: AtomicU64,
+}
+
+impl GuestContext {
+    /// `events_max` log events for the whole request, each of at most `bytes_max` bytes.
+    pub fn new(plugin: &str, deadline: Deadline, events_max: u64, bytes_max: usize) -> Self {
+        GuestContext {
+            id: String::new(),
+            source: String::new(),
+            attempt: 0,
+            started_at: 0,
+            attributes: Vec::new(),
+            settings: Arc::default(),
+            deadline,
+            plugin: plugin.to_owned(),
+            context: OnceLock::new(),
+            logs: LogBudget {
+                events_max,
+                bytes_max,
+                events: AtomicU64::new(0),
+            },
+        }
+    }
+
+    /// Keeps what `pre` returned, for every instance; the first call counts.
+    pub fn set_context(&self, context: Vec<u8>) {
+        // A second call would mean that `pre` ran twice, which no request does.
+        let _ = self.context.set(context);
+    }
+
+    /// How many log events were dropped because the plugin logged too much.
+    pub fn logs_dropped(&self) -> u64 {
+        self.logs
+            .events
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.logs.events_max)
+    }
+
+    pub(super) fn log_bytes_max(&self) -> usize {
+        self.logs.bytes_max
+    }
+
+    /// One event in the host's log, unless the request's budget is used up.
+    pub(super) fn log(&self, level: Level, stream: &str, message: &str) {
+        if message.is_empty()
+            || self.logs.events.fetch_add(1, Ordering::Relaxed) >= self.logs.events_max
+        {
+            return;
+        }
+        let (plugin, request, message) =
+            (&self.plugin, &self.id, cut(message, self.logs.bytes_max));
+        match level {
+            Level::Trace => {
+                tracing::trace!(target: "plugin", %plugin, %request, stream, "{message}")
+            }
+            Level::Debug => {
+                tracing::debug!(target: "plugin", %plugin, %request, stream, "{message}")
+            }
+            Level::Info => tracing::info!(target: "plugin", %plugin, %request, stream, "{message}"),
+            Level::Warn => tracing::warn!(target: "plugin", %plugin, %request, stream, "{message}"),
+            Level::Error => {
+                tracing::error!(target: "plugin", %plugin, %request, stream, "{message}")
+            }
+        }
+    }
+
+    pub(super) fn request(&self) -> types::Request {
+        types::Request {
+            id: self.id.clone(),
+            source: self.source.clone(),
+            attempt: self.attempt,
+            started_at: self.started_at,
+            attributes: self.attributes.clone(),
+        }
+    }
+}
+
+/// The data of a store.
+pub(super) struct State {
+    guest: Arc<GuestContext>,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) stderr: Printed,
+    pub(super) growth: Growth,
+}
+
+impl State {
+    pub(super) fn new(
+        guest: &Arc<GuestContext>,
+        memory_bytes_max: usize,
+        table_elements_max: usize,
+    ) -> Self {
+        let stderr = Printed::new("stderr", Level::Warn, guest.clone());
+        let wasi = WasiCtxBuilder::new()
+            .stdout(Printed::new("stdout", Level::Info, guest.clone()))
+            .stderr(stderr.clone())
+            .insecure_random_seed(SEED)
+            .insecure_random(Deterministic::new(SEED.to_le_bytes().to_vec()))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        let growth = Growth {
+            memory_bytes_max,
+            table_elements_max,
+            denied: None,
+        };
+        State {
+            guest: guest.clone(),
+            wasi,
+            table,
+            stderr,
+            growth,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl types::Host for State {}
+
+impl host::Host for State {
+    fn context(&mut self) -> wasmtime::Result<Vec<u8>> {
+        Ok(self.guest.context.get().cloned().unwrap_or_default())
+    }
+
+    fn setting(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.guest.settings.get(&name).cloned())
+    }
+
+    fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.guest.deadline.remaining_ms(Instant::now()))
+    }
+
+    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.guest.log(level, "log", &message);
+        Ok(())
+    }
+}
+
+/// Limits the memory and tables of an instance, and remembers that it did.
+pub(super) struct Growth {
+    memory_bytes_max: usize,
+    table_elements_max: usize,
+    /// Why growth was denied, if it was.
+    pub(super) denied: Option<String>,
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let fits = desired <= self.memory_bytes_max;
+        if !fits {
+            self.denied = Some(format!(
+                "memory is limited to memory_bytes_max = {}",
+                self.memory_bytes_max
+            ));
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let fits = desired <= self.table_elements_max;
+        if !fits {
+            self.denied = Some(format!(
+                "tables are limited to table_elements_max = {}",
+                self.table_elements_max
+            ));
+        }
+        Ok(fits)
+    }
+}

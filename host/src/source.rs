@@ -1,0 +1,435 @@
+//! Opens a source as a stream of plain bytes: a file, an object, standard input; decompressed, from an offset on.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use futures::TryStreamExt;
+use object_store::{Attribute, GetOptions, GetRange};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
+use tokio_util::io::StreamReader;
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::request;
+use crate::storage::{Location, Storage};
+
+/// Bytes that a compressed file is read by.
+const FILE_BUFFER: usize = 256 * 1024;
+/// How long a slow source may hold back lines that have arrived.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// An opened source.
+pub struct Source {
+    location: Location,
+    reader: Reader,
+    /// Entity tag of what is being read, where there is one.
+    pub etag: Option<String>,
+    /// Size as stored, where it is known.
+    pub size: Option<u64>,
+    progress: Arc<Progress>,
+    runtime: tokio::runtime::Handle,
+}
+
+enum Reader {
+    /// A local file that is not compressed: read straight into the batch.
+    File(File),
+    /// Everything else.
+    Stream(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+/// What came of asking for more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// So many bytes; never 0.
+    Bytes(usize),
+    /// The source has ended, cleanly.
+    End,
+    /// Nothing more came in the time there was.
+    Nothing,
+}
+
+impl Source {
+    /// Opens what the request names, so that the first byte read is the one before its range (the first of all
+    /// without one).
+    ///
+    /// # Errors
+    /// The source is missing, unreadable, or not the version that the request is about.
+    pub async fn open(
+        storage: &Storage,
+        source: &request::Source,
+        progress: &Arc<Progress>,
+    ) -> Result<Self> {
+        let location = storage.locate(&source.url)?;
+        let runtime = tokio::runtime::Handle::current();
+        let skip = source
+            .range
+            .map_or(0, |range| range.offset.saturating_sub(1));
+        let progress = progress.clone();
+        let opened = if location.is_stdio() {
+            let stdin: Raw = Box::pin(counted(tokio::io::stdin(), &progress));
+            Opened {
+                reader: decoded(stdin, Codec::Plain),
+                etag: None,
+                size: None,
+            }
+        } else if let Some(path) = location.local_path() {
+            open_file(&location, path, skip, &progress).await?
+        } else {
+            open_object(&location, source, skip, &progress).await?
+        };
+        if let (Some(expected), Some(found)) = (&source.etag, &opened.etag)
+            && expected.trim_matches('"') != found.trim_matches('"')
+        {
+            return Err(Error::SourceChanged {
+                url: location.shown(),
+            });
+        }
+        let Opened { reader, etag, size } = opened;
+        Ok(Source {
+            location,
+            reader,
+            etag,
+            size,
+            progress,
+            runtime,
+        })
+    }
+
+    /// Reads into `space`, for at most until `until`, filling it where the source is quick. Blocks: it must not be
+    /// called from async code. `patient`: waits for more although some lines are there.
+    ///
+    /// # Errors
+    /// The source broke off, or its compressed data are damaged.
+    pub fn read(&mut self, space: &mut [u8], until: Instant, patient: bool) -> Result<Arrived> {
+        let read = match &mut self.reader {
+            Reader::File(file) => read_file(file, space, &self.progress),
+            Reader::Stream(stream) => self
+                .runtime
+                .block_on(read_stream(stream, space, until, patient)),
+        };
+        read.map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: io::Error) -> Error {
+        let url = self.location.shown();
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => Error::Corrupt {
+                url,
+                source: Box::new(error),
+            },
+            _ => Error::from_io(self.location.url(), error),
+        }
+    }
+
+    /// Checks, once it was read to its end, that it still is what was opened.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`].
+    pub async fn check_unchanged(&self) -> Result<()> {
+        if self.location.local_path().is_none() || self.etag.is_none() {
+            return Ok(());
+        }
+        let now = self.location.head().await?.etag;
+        if now != self.etag {
+            return Err(Error::SourceChanged {
+                url: self.location.shown(),
+            });
+        }
+        Ok(())
+    }
+}
+
+struct Opened {
+    reader: Reader,
+    etag: Option<String>,
+    size: Option<u64>,
+}
+
+async fn open_file(
+    location: &Location,
+    path: &std::path::Path,
+    skip: u64,
+    progress: &Arc<Progress>,
+) -> Result<Opened> {
+    let failed = |error| Error::from_io(location.url(), error);
+    let meta = tokio::fs::metadata(path).await.map_err(failed)?;
+    if !meta.is_file() && !meta.is_dir() {
+        // A pipe or a device: it may keep its reader waiting.
+        let file = tokio::fs::File::open(path).await.map_err(failed)?;
+        let raw: Raw = Box::pin(counted(file, progress));
+        return Ok(Opened {
+            reader: skipping(decoded(raw, codec_of(location.name())), skip),
+            etag: None,
+            size: None,
+        });
+    }
+    let meta = location.head().await?;
+    let mut file = File::open(path).map_err(failed)?;
+    let codec = codec_of(location.name());
+    let reader = if codec == Codec::Plain {
+        file.seek(SeekFrom::Start(skip)).map_err(failed)?;
+        Reader::File(file)
+    } else {
+        let file = BufReader::with_capacity(FILE_BUFFER, tokio::fs::File::from_std(file));
+        skipping(decoded(Box::pin(counted(file, progress)), codec), skip)
+    };
+    Ok(Opened {
+        reader,
+        etag: meta.etag,
+        size: Some(meta.size),
+    })
+}
+
+async fn open_object(
+    location: &Location,
+    source: &request::Source,
+    skip: u64,
+    progress: &Arc<Progress>,
+) -> Result<Opened> {
+    let failed = |error| Error::from_store(location.url(), error);
+    let mut options = GetOptions {
+        if_match: source.etag.clone(),
+        ..GetOptions::default()
+    };
+    let mut ranged = skip > 0 && codec_of(location.name()) == Codec::Plain;
+    if ranged {
+        let meta = location.head().await?;
+        if skip >= meta.size {
+            return Ok(Opened {
+                reader: Reader::Stream(Box::pin(tokio::io::empty())),
+                etag: meta.etag,
+                size: Some(0),
+            });
+        }
+        options.range = Some(GetRange::Offset(skip));
+    }
+    let mut result = location
+        .store()
+        .get_opts(location.path(), options.clone())
+        .await
+        .map_err(failed)?;
+    let encoding = result
+        .attributes
+        .get(&Attribute::ContentEncoding)
+        .map(|encoding| encoding.as_ref().to_owned());
+    let codec = match codec_of(location.name()) {
+        Codec::Plain => codec_of_encoding(location, encoding.as_deref())?,
+        known => known,
+    };
+    if ranged && codec != Codec::Plain {
+        // Offsets are those of the plain bytes: compressed data are read from their beginning.
+        options.range = None;
+        ranged = false;
+        result = location
+            .store()
+            .get_opts(location.path(), options)
+            .await
+            .map_err(failed)?;
+    }
+    let (etag, size) = (
+        result.meta.e_tag.clone(),
+        result.range.end - result.range.start,
+    );
+    let stream = StreamReader::new(result.into_stream().map_err(io::Error::from));
+    let reader = decoded(Box::pin(counted(stream, progress)), codec);
+    let reader = if ranged {
+        reader
+    } else {
+        skipping(reader, skip)
+    };
+    Ok(Opened {
+        reader,
+        etag,
+        size: Some(size),
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+fn codec_of(name: &str) -> Codec {
+    match name.rsplit_once('.').map(|(_, suffix)| suffix) {
+        Some("gz") => Codec::Gzip,
+        Some("zst") => Codec::Zstd,
+        _ => Codec::Plain,
+    }
+}
+
+fn codec_of_encoding(location: &Location, encoding: Option<&str>) -> Result<Codec> {
+    match encoding.map(str::trim) {
+        None | Some("" | "identity" | "aws-chunked") => Ok(Codec::Plain),
+        Some("gzip" | "x-gzip") => Ok(Codec::Gzip),
+        Some("zstd") => Ok(Codec::Zstd),
+        Some(other) => Err(Error::invalid(
+            location.shown(),
+            format!("its content encoding is {other:?}; gzip and zstd are understood"),
+        )),
+    }
+}
+
+type Raw = Pin<Box<dyn AsyncBufRead + Send>>;
+
+fn decoded(raw: Raw, codec: Codec) -> Reader {
+    match codec {
+        Codec::Plain => Reader::Stream(Box::pin(raw)),
+        Codec::Gzip => {
+            let mut decoder = GzipDecoder::new(raw);
+            decoder.multiple_members(true);
+            Reader::Stream(Box::pin(decoder))
+        }
+        Codec::Zstd => {
+            let mut decoder = ZstdDecoder::new(raw);
+            decoder.multiple_members(true);
+            Reader::Stream(Box::pin(decoder))
+        }
+    }
+}
+
+/// Leaves out the first `skip` bytes of a stream that cannot seek, as it is first read.
+fn skipping(reader: Reader, skip: u64) -> Reader {
+    match reader {
+        Reader::Stream(stream) if skip > 0 => {
+            Reader::Stream(Box::pin(Skipping { stream, left: skip }))
+        }
+        reader => reader,
+    }
+}
+
+struct Skipping {
+    stream: Pin<Box<dyn AsyncRead + Send>>,
+    left: u64,
+}
+
+impl AsyncRead for Skipping {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 16 * 1024];
+        while self.left > 0 {
+            let most = scratch
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let mut passed = ReadBuf::new(&mut scratch[..most]);
+            std::task::ready!(self.stream.as_mut().poll_read(cx, &mut passed))?;
+            match passed.filled().len() {
+                0 => self.left = 0,
+                n => self.left -= n as u64,
+            }
+        }
+        self.stream.as_mut().poll_read(cx, buf)
+    }
+}
+
+/// Counts the bytes that pass, as stored.
+struct Counted<R> {
+    reader: R,
+    progress: Arc<Progress>,
+}
+
+fn counted<R: AsyncRead + Send + Unpin + 'static>(
+    reader: R,
+    progress: &Arc<Progress>,
+) -> BufReader<Counted<R>> {
+    BufReader::with_capacity(
+        FILE_BUFFER,
+        Counted {
+            reader,
+            progress: progress.clone(),
+        },
+    )
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.reader).poll_read(cx, buf);
+        self.progress
+            .bytes
+            .fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        polled
+    }
+}
+
+fn read_file(file: &mut File, space: &mut [u8], progress: &Progress) -> io::Result<Arrived> {
+    loop {
+        match file.read(space) {
+            Ok(0) => return Ok(Arrived::End),
+            Ok(n) => {
+                progress.bytes.fetch_add(n as u64, Relaxed);
+                return Ok(Arrived::Bytes(n));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Fills the space from a stream that hands out small pieces, unless the next one is long in coming.
+async fn read_stream(
+    stream: &mut Pin<Box<dyn AsyncRead + Send>>,
+    space: &mut [u8],
+    until: Instant,
+    patient: bool,
+) -> io::Result<Arrived> {
+    let mut filled = 0;
+    let linger = Instant::now() + LINGER;
+    while filled < space.len() {
+        let end = if filled > 0 && !patient {
+            until.min(linger)
+        } else {
+            until
+        };
+        match tokio::time::timeout_at(end.into(), stream.read(&mut space[filled..])).await {
+            Ok(Ok(0)) => break,
+            Ok(Ok(n)) => filled += n,
+            // What arrived before the stream broke is given out first; the next read says how it broke.
+            Ok(Err(error)) if filled == 0 => return Err(error),
+            Ok(Err(error)) => {
+                *stream = Box::pin(Broken(Some(error)));
+                break;
+            }
+            Err(_) if filled == 0 => return Ok(Arrived::Nothing),
+            Err(_) => break,
+        }
+    }
+    Ok(if filled == 0 {
+        Arrived::End
+    } else {
+        Arrived::Bytes(filled)
+    })
+}
+
+/// A stream that broke off: says so when it is read again.
+struct Broken(Option<io::Error>);
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let error = self
+            .0
+            .take()
+            .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+        Poll::Ready(Err(error))
+    }
+}
