@@ -298,14 +298,9 @@ impl Cutter {
         self.position - (self.filled - self.head) as u64
     }
 
-    /// Whether anything is left to be given out once reading has ended.
-    pub fn has_rest(&self) -> bool {
-        self.head < self.filled
-    }
-
-    /// Whether whole lines wait to be given out.
-    pub fn has_lines(&self) -> bool {
-        self.head < self.complete
+    /// Whether everything that was read has been given out.
+    pub fn is_empty(&self) -> bool {
+        self.head == self.filled && !self.in_long
     }
 
     /// The bytes that were read and not given out, for handing them over; the cutter is at the end after it.
@@ -492,7 +487,7 @@ mod tests {
         }
         cutter.finish();
         drain(&mut cutter);
-        assert!(!cutter.has_rest());
+        assert!(cutter.is_empty());
         lines
     }
 

@@ -151,11 +151,6 @@ impl Destination {
         }
     }
 
-    /// The URL that is written to, as it may be printed.
-    pub fn url(&self) -> &str {
-        self.location.url()
-    }
-
     fn refuse_broken(&self) -> Result<()> {
         match self.broken {
             true => Err(Error::Io {
@@ -208,11 +203,6 @@ impl Sealed {
     /// The URL that will be published.
     pub fn url(&self) -> &str {
         self.location.url()
-    }
-
-    /// Its size in bytes, as stored.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::batch::{Batch, Cutter, Piece, Size};
+use crate::batch::{Batch, Cutter, Piece, Size, count_lines};
 use crate::error::{Error, Result};
 use crate::pool::{Event, Queue};
 use crate::source::{Arrived, Source};
@@ -19,6 +19,8 @@ pub struct Feed {
     source: Source,
     cutter: Cutter,
     ended: bool,
+    /// Lines that were cut and that nobody took, as the request stopped.
+    unsent: Option<Vec<u8>>,
 }
 
 /// Where the first line stands that was not put into the queue.
@@ -48,6 +50,7 @@ impl Feed {
             source,
             cutter,
             ended: false,
+            unsent: None,
         }
     }
 
@@ -58,35 +61,15 @@ impl Feed {
 
     /// Puts batch after batch into the queue. Blocks: it has a thread of its own.
     pub fn run(&mut self, queue: &Queue, rest: &Mutex<Rest>) -> End {
-        let runtime = Handle::current();
-        let mut long: Option<mpsc::Sender<Vec<u8>>> = None;
+        let mut long = None;
         loop {
             let piece = match self.next(queue.size(), queue.read_until(), || queue.is_stopping()) {
                 Ok(Some(piece)) => piece,
-                Ok(None) if self.ended => return End::Clean,
+                Ok(None) if self.ended && self.cutter.is_empty() => return End::Clean,
                 Ok(None) => return End::Stopped,
                 Err(error) => return End::Broken(error),
             };
-            let put = match piece {
-                Piece::Batch(batch) => runtime.block_on(queue.put(batch)),
-                Piece::LongStart { seq, line, offset } => {
-                    let (pieces, bytes) = mpsc::channel(LONG_PIECES);
-                    long = Some(pieces);
-                    queue.announce(Event::Long {
-                        seq,
-                        line,
-                        offset,
-                        bytes,
-                    })
-                }
-                Piece::LongBytes(bytes) => long
-                    .as_ref()
-                    .is_some_and(|long| long.blocking_send(bytes).is_ok()),
-                Piece::LongEnd => long
-                    .take()
-                    .is_some_and(|long| long.blocking_send(Vec::new()).is_ok()),
-            };
-            if !put {
+            if !self.put(piece, queue, &mut long) {
                 return End::Stopped;
             }
             if long.is_none() {
@@ -94,6 +77,44 @@ impl Feed {
                 *rest.lock().expect("nothing panics while it is held") = Rest { offset, line };
             }
         }
+    }
+
+    /// `false`: the request stops; what was not taken is kept.
+    fn put(
+        &mut self,
+        piece: Piece,
+        queue: &Queue,
+        long: &mut Option<mpsc::Sender<Vec<u8>>>,
+    ) -> bool {
+        let send = |bytes: Vec<u8>, long: &Option<mpsc::Sender<Vec<u8>>>| match long {
+            Some(long) => long.blocking_send(bytes).map_err(|unsent| unsent.0),
+            None => Err(bytes),
+        };
+        let sent = match piece {
+            Piece::Batch(batch) => match Handle::current().block_on(queue.put(batch)) {
+                Ok(()) => Ok(()),
+                Err(batch) => Err(ended(&batch)),
+            },
+            Piece::LongStart { seq, line, offset } => {
+                let (pieces, bytes) = mpsc::channel(LONG_PIECES);
+                *long = Some(pieces);
+                let event = Event::Long {
+                    seq,
+                    line,
+                    offset,
+                    bytes,
+                };
+                return queue.announce(event);
+            }
+            Piece::LongBytes(bytes) => send(bytes, long),
+            Piece::LongEnd => {
+                let sent = send(Vec::new(), long);
+                *long = None;
+                sent.map_err(|_| vec![b'\n'])
+            }
+        };
+        self.unsent = sent.err();
+        self.unsent.is_none()
     }
 
     /// The next piece; `None`: the source has ended, or it is time to stop.
@@ -130,6 +151,29 @@ impl Feed {
         self.cutter.finish();
     }
 
+    /// Counts the lines that are left, where they are at most `bytes_max` bytes; `None`: they are more, or it took
+    /// too long. Blocks.
+    pub fn count_rest(&mut self, until: Instant, bytes_max: usize) -> Option<u64> {
+        let size = Size::About(bytes_max);
+        let mut lines = self
+            .unsent
+            .take()
+            .map_or(0, |unsent| count_lines(&unsent) as u64);
+        let mut bytes = 0;
+        while let Ok(Some(piece)) = self.next(size, until, || bytes > bytes_max) {
+            match piece {
+                Piece::Batch(batch) => {
+                    lines += batch.lines as u64;
+                    bytes += batch.bytes().len();
+                }
+                Piece::LongStart { .. } => lines += 1,
+                Piece::LongBytes(piece) => bytes += piece.len(),
+                Piece::LongEnd => {}
+            }
+        }
+        (self.ended && self.cutter.is_empty()).then_some(lines)
+    }
+
     /// Hands over the bytes of all lines that are left, piece by piece, each of whole lines (a long one in parts).
     /// Blocks.
     ///
@@ -139,6 +183,11 @@ impl Feed {
     /// The source broke.
     pub fn copy_rest(&mut self, until: Instant, to: &mpsc::Sender<Vec<u8>>) -> Result<bool> {
         let size = Size::About(256 * 1024);
+        if let Some(unsent) = self.unsent.take()
+            && to.blocking_send(unsent).is_err()
+        {
+            return Ok(false);
+        }
         while let Some(piece) = self.next(size, until, || to.is_closed())? {
             let bytes = match piece {
                 Piece::Batch(batch) => ended(&batch),
@@ -150,7 +199,8 @@ impl Feed {
                 break;
             }
         }
-        if !self.ended {
+        let all = self.ended && self.cutter.is_empty();
+        if !all {
             let mut torn = self.cutter.take_rest();
             torn.push(b'\n');
             if torn.len() > 1 {
@@ -158,7 +208,7 @@ impl Feed {
                 let _ = to.blocking_send(torn);
             }
         }
-        Ok(self.ended)
+        Ok(all)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::{Config, Unread};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::feed::{self, Feed, Rest};
+use crate::pool::Event;
 use crate::report::Errors;
 use crate::request::Request;
 use crate::router::Router;
@@ -17,6 +18,8 @@ use crate::stop::{Reason, Stop};
 
 /// Pieces that may wait to be copied.
 const PIECES: usize = 4;
+/// The rest is counted where it is not larger.
+const COUNTED_MAX: usize = 1024 * 1024;
 /// How long standard input is still read after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,23 @@ pub enum Left {
 }
 
 impl Left {
+    /// The long line that nobody took, if it is one.
+    pub fn of(event: Event) -> Option<Self> {
+        match event {
+            Event::Long {
+                line,
+                offset,
+                bytes,
+                ..
+            } => Some(Left::Long {
+                line,
+                offset,
+                bytes,
+            }),
+            Event::Done(_) => None,
+        }
+    }
+
     /// How many lines it is.
     pub fn lines(&self) -> u64 {
         match self {
@@ -71,8 +91,8 @@ fn is_stream(request: &Request) -> bool {
     url == "-" || std::fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
-/// Until when lines are copied: half of what is left to the hard end.
-pub fn copy_until(deadline: &Deadline, stop: &Stop) -> Instant {
+/// Until when lines are copied or counted: half of what is left to the hard end.
+pub fn until(deadline: &Deadline, stop: &Stop) -> Instant {
     let now = Instant::now();
     let half = now + deadline.hard.saturating_duration_since(now) / 2;
     match stop.reason() {
@@ -81,30 +101,38 @@ pub fn copy_until(deadline: &Deadline, stop: &Stop) -> Instant {
     }
 }
 
-/// Copies what was read and not loaded; gives back how many lines.
-pub async fn copy_left(router: &mut Router, left: Vec<Left>) -> Result<u64> {
-    let mut lines = 0;
-    for left in left {
-        match left {
-            Left::Batch(batch) => {
-                lines += batch.lines as u64;
-                router.copy_unread(&feed::ended(&batch)).await?;
-            }
-            Left::Long { mut bytes, .. } => {
-                while let Some(piece) = bytes.recv().await {
-                    let ended = piece.is_empty();
-                    router
-                        .copy_unread(if ended { b"\n" } else { &piece })
-                        .await?;
-                    if ended {
-                        lines += 1;
-                        break;
-                    }
+/// Copies something that was read and not loaded; gives back how many lines it is. A long line that was not read to
+/// its end is none yet: the rest of the source begins with its rest.
+pub async fn copy_left(router: &mut Router, left: Left) -> Result<u64> {
+    match left {
+        Left::Batch(batch) => {
+            router.copy_unread(&feed::ended(&batch)).await?;
+            Ok(batch.lines as u64)
+        }
+        Left::Long { mut bytes, .. } => {
+            while let Some(piece) = bytes.recv().await {
+                if piece.is_empty() {
+                    router.copy_unread(b"\n").await?;
+                    return Ok(1);
                 }
+                router.copy_unread(&piece).await?;
             }
+            Ok(0)
         }
     }
-    Ok(lines)
+}
+
+/// Counts the lines that were not read, where that costs next to nothing.
+pub async fn count_rest(mut feed: Feed, until: Instant) -> Result<Option<u64>> {
+    let counting = tokio::task::spawn_blocking(move || feed.count_rest(until, COUNTED_MAX));
+    counting.await.map_err(broken)
+}
+
+fn broken(error: tokio::task::JoinError) -> Error {
+    Error::Io {
+        action: "read the source".to_owned(),
+        source: Box::new(error),
+    }
 }
 
 /// Copies what was not read; gives back how many lines, and whether the source was read to its end.
@@ -121,11 +149,7 @@ pub async fn copy_rest(router: &mut Router, mut feed: Feed, until: Instant) -> R
         lines += count_lines(&piece) as u64 - u64::from(piece.last() != Some(&b'\n'));
         router.copy_unread(&piece).await?;
     }
-    let failed = |error| Error::Io {
-        action: "read the source".to_owned(),
-        source: Box::new(error),
-    };
-    let (feed, ended) = copying.await.map_err(failed)?;
+    let (feed, ended) = copying.await.map_err(broken)?;
     let ended = ended?;
     if ended {
         feed.source().check_unchanged().await?;
@@ -145,7 +169,12 @@ pub fn check_copied(request: &Request, ended: bool, errors: &mut Errors) -> Resu
         );
         return Ok(());
     }
-    Err(Error::Timeout {
+    Err(not_copied())
+}
+
+/// The rest could not be copied in time.
+pub fn not_copied() -> Error {
+    Error::Timeout {
         action: "copy all lines that were not read (unread = \"pointer\" needs no copy)".to_owned(),
-    })
+    }
 }

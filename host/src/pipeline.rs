@@ -30,6 +30,8 @@ use crate::worker::{Poison, Shop, Worker};
 
 /// How long after the end of work a batch that does not give up its thread is waited for.
 const GRACE: Duration = Duration::from_millis(10);
+/// How long a feed is waited for that is held up by its source.
+const FEED_GRACE: Duration = Duration::from_millis(20);
 /// How long before the hard end a request gives up on closing its destinations.
 const HARD_MARGIN: Duration = Duration::from_millis(50);
 
@@ -96,8 +98,17 @@ struct Worked {
     feeding: Feeding,
     /// What was read and not loaded, in order.
     left: Vec<Left>,
+    /// What the feed announces while it comes to its end.
+    arriving: mpsc::UnboundedReceiver<Event>,
     /// Where the first line stands that was not read.
     rest: Arc<Mutex<Rest>>,
+}
+
+/// What was read and not loaded: where it begins, and how many lines it is.
+#[derive(Default)]
+struct Leftover {
+    first: Option<Rest>,
+    lines: u64,
 }
 
 /// The feed while it runs, and what became of it.
@@ -247,6 +258,7 @@ impl Run {
         Ok(Worked {
             feeding,
             left,
+            arriving,
             rest,
         })
     }
@@ -391,59 +403,111 @@ impl Run {
 
     /// Hands over what was not loaded, by pointer or by copy. Gives back the pointer, and whether the source was
     /// read to its end.
-    async fn hand_over(&mut self, worked: Worked) -> Result<(Option<Vec<u8>>, bool)> {
-        let Worked {
-            mut feeding,
-            left,
-            rest,
-        } = worked;
+    async fn hand_over(&mut self, mut worked: Worked) -> Result<(Option<Vec<u8>>, bool)> {
         let copies = handover::copies(&self.request, &self.host.config);
-        let known: u64 = left.iter().map(Left::lines).sum();
-        let first = left.first().map(Left::rest);
-        // Pieces of a long line keep the feed waiting until somebody takes them.
-        let copied = match copies && !left.is_empty() {
-            true => handover::copy_left(&mut self.router, left).await?,
-            false => 0,
-        };
-        let deadline = tokio::time::Instant::now() + GRACE;
-        if !matches!(feeding, Feeding::Ended(..))
-            && let Ok(fed) = tokio::time::timeout_at(deadline, feeding.join()).await
-        {
-            let (feed, end) = fed?;
-            feeding = Feeding::Ended(feed, end);
+        let mut left = Leftover::default();
+        for item in std::mem::take(&mut worked.left) {
+            self.leave(&mut left, item, copies).await?;
         }
-        let rest = *rest.lock().expect("nothing panics while it is held");
-        match feeding {
+        self.join_feed(&mut worked, &mut left, copies).await?;
+        let rest = *worked.rest.lock().expect("nothing panics while it is held");
+        match worked.feeding {
             Feeding::Ended(_, End::Broken(error)) => Err(error),
-            Feeding::Ended(feed, End::Clean) if first.is_none() => {
+            Feeding::Ended(feed, End::Clean) if left.first.is_none() => {
+                self.check_all_loaded(rest)?;
                 feed.source().check_unchanged().await?;
                 Ok((None, true))
             }
-            Feeding::Ended(feed, end) if copies => {
-                self.left = true;
-                let until = handover::copy_until(&self.deadline, &self.shop.stop);
-                let (lines, ended) = match end {
-                    End::Clean => (0, true),
-                    _ => handover::copy_rest(&mut self.router, feed, until).await?,
-                };
-                self.unread = ended.then_some(copied + lines);
-                handover::check_copied(&self.request, ended, &mut self.router.errors)?;
-                Ok((None, ended))
+            feeding if copies => self.copy_rest(feeding, left.lines).await,
+            feeding => self.point_at_rest(feeding, &left, rest).await,
+        }
+    }
+
+    /// Copies an item that was read and not loaded, or lets go of it.
+    async fn leave(&mut self, left: &mut Leftover, item: Left, copies: bool) -> Result<()> {
+        left.first.get_or_insert(item.rest());
+        left.lines += match copies {
+            true => handover::copy_left(&mut self.router, item).await?,
+            false => item.lines(),
+        };
+        Ok(())
+    }
+
+    /// Waits for the feed to end. Pieces of a long line that it waits to be rid of are taken.
+    async fn join_feed(
+        &mut self,
+        worked: &mut Worked,
+        left: &mut Leftover,
+        copies: bool,
+    ) -> Result<()> {
+        let until = tokio::time::Instant::now() + FEED_GRACE;
+        while let Feeding::Running(_) = worked.feeding {
+            tokio::select! {
+                biased;
+                Some(event) = worked.arriving.recv() => {
+                    if let Some(long) = Left::of(event) {
+                        self.leave(left, long, copies).await?;
+                    }
+                }
+                fed = worked.feeding.join() => {
+                    let (feed, end) = fed?;
+                    worked.feeding = Feeding::Ended(feed, end);
+                }
+                () = tokio::time::sleep_until(until) => break,
             }
-            Feeding::Running(_) if copies => Err(Error::Timeout {
-                action: "copy the lines that were not read".into(),
-            }),
-            feeding => {
-                self.left = true;
-                let read_all = matches!(feeding, Feeding::Ended(_, End::Clean));
-                self.unread = read_all.then_some(known);
-                let Rest { offset, line } = first.unwrap_or(rest);
-                let pointer = self.request.leftover(&self.host.cwd, offset, line);
-                let invalid = |error: RequestError| {
-                    Error::invalid("the rest of the source", error.to_string())
-                };
-                Ok((Some(pointer.map_err(invalid)?.to_json()), false))
+        }
+        while let Ok(event) = worked.arriving.try_recv() {
+            if let Some(long) = Left::of(event) {
+                self.leave(left, long, copies).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn copy_rest(
+        &mut self,
+        feeding: Feeding,
+        copied: u64,
+    ) -> Result<(Option<Vec<u8>>, bool)> {
+        self.left = true;
+        let until = handover::until(&self.deadline, &self.shop.stop);
+        let (lines, ended) = match feeding {
+            Feeding::Running(_) => return Err(handover::not_copied()),
+            Feeding::Ended(_, End::Clean) => (0, true),
+            Feeding::Ended(feed, _) => handover::copy_rest(&mut self.router, feed, until).await?,
+        };
+        self.unread = ended.then_some(copied + lines);
+        handover::check_copied(&self.request, ended, &mut self.router.errors)?;
+        Ok((None, ended))
+    }
+
+    async fn point_at_rest(
+        &mut self,
+        feeding: Feeding,
+        left: &Leftover,
+        rest: Rest,
+    ) -> Result<(Option<Vec<u8>>, bool)> {
+        self.left = true;
+        let until = handover::until(&self.deadline, &self.shop.stop);
+        let behind = match feeding {
+            Feeding::Running(_) => None,
+            Feeding::Ended(_, End::Clean) => Some(0),
+            Feeding::Ended(feed, _) => handover::count_rest(feed, until).await?,
+        };
+        self.unread = behind.map(|lines| lines + left.lines);
+        let Rest { offset, line } = left.first.unwrap_or(rest);
+        let pointer = self.request.leftover(&self.host.cwd, offset, line);
+        let invalid =
+            |error: RequestError| Error::invalid("the rest of the source", error.to_string());
+        Ok((Some(pointer.map_err(invalid)?.to_json()), false))
+    }
+
+    /// The reader has counted the lines too: both must have come to the same.
+    fn check_all_loaded(&self, rest: Rest) -> Result<()> {
+        let read = rest.line - self.request.source.first_line;
+        match read == self.router.counts.loaded {
+            true => Ok(()),
+            false => Err(self.unbalanced(&format!("{read} lines were read"))),
         }
     }
 
@@ -457,13 +521,17 @@ impl Run {
 
     /// The books must balance before anything becomes visible: a line too few or too many is a bug of linemill.
     fn check_books(&self) -> Result<()> {
-        if self.router.counts.balance() {
-            return Ok(());
+        match self.router.counts.balance() {
+            true => Ok(()),
+            false => Err(self.unbalanced("they do not add up")),
         }
-        Err(Error::invalid(
-            format!("the books do not balance: {:?}", self.router.counts),
-            "this is a bug of linemill, nothing was written",
-        ))
+    }
+
+    fn unbalanced(&self, why: &str) -> Error {
+        Error::invalid(
+            format!("the books do not balance: {why}, {:?}", self.router.counts),
+            "this is a bug of linemill; nothing was written, and the source is as it was",
+        )
     }
 
     async fn complete(&mut self) -> Result<()> {

@@ -83,18 +83,22 @@ impl Queue {
         }
     }
 
-    /// Puts a batch in, once there is room. `false`: the request stops, the batch was not put in.
-    pub async fn put(&self, batch: Batch) -> bool {
+    /// Puts a batch in, once there is room.
+    ///
+    /// # Errors
+    /// The request stops; the batch comes back.
+    pub async fn put(&self, batch: Batch) -> Result<(), Batch> {
         let room = tokio::select! {
             biased;
             room = self.room.clone().acquire_owned() => room.expect("the semaphore is never closed"),
-            () = self.stop.draining().cancelled() => return false,
-            () = tokio::time::sleep_until(self.deadline.work.into()) => return false,
+            () = self.stop.draining().cancelled() => return Err(batch),
+            () = tokio::time::sleep_until(self.deadline.work.into()) => return Err(batch),
         };
         let batch = Arc::new(batch);
         self.pending().insert(batch.seq, (batch.clone(), room));
-        // It is unbounded and open as long as the queue is there: room is what bounds it.
-        self.waiting.try_send(batch).is_ok()
+        // It takes any number, and is closed by none but the feed: room is what bounds it.
+        let _ = self.waiting.try_send(batch);
+        Ok(())
     }
 
     /// Announces a long line to the one who commits. `false`: nobody does any more.

@@ -23,8 +23,7 @@ use crate::config::mask_secrets;
 use name::Parts;
 use place::{Place, file_path, split_scheme};
 
-pub use name::retry_name;
-pub use names::{Names, Written, expand};
+pub use names::Names;
 pub use template::{TemplateError, check_template};
 
 pub(crate) use names::join;

@@ -57,8 +57,10 @@ enum Place {
 
 /// An object of raw lines, and beside it the object that says why they are there.
 struct FaultSink {
+    url: String,
     lines: Destination,
-    sidecar: Destination,
+    /// Opened with its first row: lines that are handed over without a fault have none.
+    sidecar: Option<Destination>,
 }
 
 /// What the sidecar says of a line.
@@ -338,7 +340,14 @@ impl Router {
         };
         let mut json = serde_json::to_vec(&row).expect("a row is plain data");
         json.push(b'\n');
-        self.sink(place).await?.sidecar.write(&json).await
+        let storage = self.storage.clone();
+        let sink = self.sink(place).await?;
+        if sink.sidecar.is_none() {
+            let url = request::sidecar(&sink.url);
+            sink.sidecar = Some(Destination::create(&storage, &url).await?);
+        }
+        let sidecar = sink.sidecar.as_mut().expect("it was just put there");
+        sidecar.write(&json).await
     }
 
     /// A raw line or remainder, ended by `\n`.
@@ -361,9 +370,13 @@ impl Router {
                 Place::Again => self.names.retry_or_failed(&self.config),
             };
             let url = url.map_err(named)?;
-            let sidecar = Destination::create(&self.storage, &request::sidecar(&url)).await?;
             let lines = Destination::create(&self.storage, &url).await?;
-            self.faults.insert(place, FaultSink { lines, sidecar });
+            let sink = FaultSink {
+                url,
+                lines,
+                sidecar: None,
+            };
+            self.faults.insert(place, sink);
         }
         Ok(self.faults.get_mut(&place).expect("it was just put there"))
     }
@@ -392,7 +405,7 @@ impl Router {
         };
         let mut open = Vec::new();
         for (place, sink) in std::mem::take(&mut self.faults) {
-            open.push((Kind::Sidecar, sink.sidecar));
+            open.extend(sink.sidecar.map(|sidecar| (Kind::Sidecar, sidecar)));
             let kind = if place == Place::Corruption {
                 Kind::Corruption
             } else {
@@ -432,7 +445,9 @@ impl Router {
     pub async fn abort(&mut self) {
         for (_, sink) in std::mem::take(&mut self.faults) {
             sink.lines.abort().await;
-            sink.sidecar.abort().await;
+            if let Some(sidecar) = sink.sidecar {
+                sidecar.abort().await;
+            }
         }
         for (_, destination) in std::mem::take(&mut self.outputs) {
             destination.abort().await;
@@ -449,7 +464,10 @@ impl SealedAll {
         while let Some((kind, sealed)) = objects.next() {
             let url = sealed.url().to_owned();
             match sealed.publish().await {
-                Ok(object) => published.push(object),
+                Ok(object) => {
+                    tracing::info!(url = object.url(), bytes = object.bytes(), "written");
+                    published.push(object);
+                }
                 Err(error) => {
                     take_back(published).await;
                     SealedAll {

@@ -30,8 +30,6 @@ pub struct Source {
     reader: Reader,
     /// Entity tag of what is being read, where there is one.
     pub etag: Option<String>,
-    /// Size as stored, where it is known.
-    pub size: Option<u64>,
     progress: Arc<Progress>,
     runtime: tokio::runtime::Handle,
 }
@@ -76,7 +74,6 @@ impl Source {
             Opened {
                 reader: decoded(stdin, Codec::Plain),
                 etag: None,
-                size: None,
             }
         } else if let Some(path) = location.local_path() {
             open_file(&location, path, skip, &progress).await?
@@ -90,12 +87,11 @@ impl Source {
                 url: location.shown(),
             });
         }
-        let Opened { reader, etag, size } = opened;
+        let Opened { reader, etag } = opened;
         Ok(Source {
             location,
             reader,
             etag,
-            size,
             progress,
             runtime,
         })
@@ -150,7 +146,6 @@ impl Source {
 struct Opened {
     reader: Reader,
     etag: Option<String>,
-    size: Option<u64>,
 }
 
 async fn open_file(
@@ -168,7 +163,6 @@ async fn open_file(
         return Ok(Opened {
             reader: skipping(decoded(raw, codec_of(location.name())), skip),
             etag: None,
-            size: None,
         });
     }
     let meta = location.head().await?;
@@ -184,7 +178,6 @@ async fn open_file(
     Ok(Opened {
         reader,
         etag: meta.etag,
-        size: Some(meta.size),
     })
 }
 
@@ -206,7 +199,6 @@ async fn open_object(
             return Ok(Opened {
                 reader: Reader::Stream(Box::pin(tokio::io::empty())),
                 etag: meta.etag,
-                size: Some(0),
             });
         }
         options.range = Some(GetRange::Offset(skip));
@@ -234,10 +226,7 @@ async fn open_object(
             .await
             .map_err(failed)?;
     }
-    let (etag, size) = (
-        result.meta.e_tag.clone(),
-        result.range.end - result.range.start,
-    );
+    let etag = result.meta.e_tag.clone();
     let stream = StreamReader::new(result.into_stream().map_err(io::Error::from));
     let reader = decoded(Box::pin(counted(stream, progress)), codec);
     let reader = if ranged {
@@ -245,11 +234,7 @@ async fn open_object(
     } else {
         skipping(reader, skip)
     };
-    Ok(Opened {
-        reader,
-        etag,
-        size: Some(size),
-    })
+    Ok(Opened { reader, etag })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

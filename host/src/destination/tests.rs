@@ -44,7 +44,6 @@ async fn an_object_is_visible_only_when_published() {
         assert!(place.names().await.is_empty());
         written.write(b"2\n").await.unwrap();
         let sealed = written.seal().await.unwrap();
-        assert_eq!(sealed.bytes(), 4);
         assert!(place.names().await.is_empty());
         let published = sealed.publish().await.unwrap();
         assert_eq!(published.bytes(), 4);
@@ -146,7 +145,6 @@ async fn of_two_large_uploads_one_wins() {
 async fn a_large_upload_does_not_take_anothers_place() {
     for place in Place::each() {
         let late = sealed(&place, "a.bin", &noise(30 << 20, 1)).await;
-        assert_eq!(late.bytes(), 30 << 20);
         let content = noise(10 << 20, 2);
         let first = sealed(&place, "a.bin", &content).await;
         first.publish().await.unwrap();

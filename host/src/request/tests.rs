@@ -4,7 +4,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::names::Names;
+use super::name::retry_name;
+use super::names::{Names, expand};
 use super::*;
 use crate::config::Config;
 
