@@ -242,7 +242,7 @@ fn next_size(now: usize, bytes: usize, time: Duration, max: usize) -> usize {
     } else {
         fits
     };
-    (next as usize).clamp(1, max)
+    (next.round() as usize).clamp(1, max)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn add_up(lines: &[u8]) -> io::Result<i64> {
     let mut start = 0;
     for end in memchr_iter(b'\n', lines) {
         let text = str::from_utf8(&lines[start..end]).map_err(io::Error::other)?;
-        let text = text.trim();
+        let text = text.trim_ascii();
         if !text.is_empty() {
             let number: i64 = text.parse().map_err(io::Error::other)?;
             sum = sum

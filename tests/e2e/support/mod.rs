@@ -1,0 +1,19 @@
+//! The harness: a [`Case`] says what is run, its [`Outcome`] all that came of it, and [`Case::check`] compares both
+//! with what is expected. What an expectation leaves unsaid must be empty, and every outcome's books are checked.
+
+mod books;
+mod case;
+mod files;
+mod outcome;
+mod pointer;
+mod process;
+mod render;
+mod report;
+mod tools;
+
+pub(crate) use case::Case;
+pub(crate) use files::{gzip, lines_of, unpack, zstd};
+pub(crate) use outcome::Outcome;
+pub(crate) use process::Running;
+pub(crate) use report::Report;
+pub(crate) use tools::{binary, plugin};

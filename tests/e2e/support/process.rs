@@ -1,0 +1,163 @@
+//! The binary while it runs, and its end: no case waits longer than a minute.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::Case;
+use super::files::{Files, snapshot};
+use super::outcome::Outcome;
+
+/// A case that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The binary while it runs.
+pub(crate) struct Running {
+    case: Case,
+    before: Files,
+    child: Child,
+    stdout: Arc<Stream>,
+    stderr: Arc<Stream>,
+    until: Instant,
+}
+
+/// What was printed so far.
+#[derive(Default)]
+struct Stream {
+    text: Mutex<Printed>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Printed {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Running {
+    pub(super) fn start(case: &Case, mut command: Command) -> Running {
+        let before = snapshot(case.dir());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(match case.stdin() {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        });
+        let mut child = command.spawn().expect("the binary can be started");
+        if let (Some(mut stdin), Some(bytes)) = (child.stdin.take(), case.stdin()) {
+            let bytes = bytes.to_vec();
+            // Who does not read to the end closes the pipe, which is no error of the case.
+            std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+        }
+        Running {
+            case: case.clone(),
+            before,
+            stdout: Stream::of(child.stdout.take().expect("it is piped")),
+            stderr: Stream::of(child.stderr.take().expect("it is piped")),
+            child,
+            until: Instant::now() + TIMEOUT,
+        }
+    }
+
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `text` was printed to stderr.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&mut self, text: &str) {
+        let found = |printed: &Printed| find(&printed.bytes, text.as_bytes());
+        let printed = self.stderr.wait(self.until, found);
+        if !found(&printed) {
+            let text = String::from_utf8_lossy(&printed.bytes).into_owned();
+            drop(printed);
+            let _ = self.child.kill();
+            panic!("stderr does not hold what was waited for:\n{text}");
+        }
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`, `STOP` …
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -s {name} {pid}");
+    }
+
+    /// Kills it, as if the machine were gone, and tells what is there then. No books are checked.
+    pub(crate) fn kill(mut self) -> Outcome {
+        self.child.kill().expect("it can be killed");
+        self.outcome()
+    }
+
+    /// Waits for its end, and checks the books.
+    #[track_caller]
+    pub(crate) fn finish(self) -> Outcome {
+        let outcome = self.outcome();
+        outcome.check_books();
+        outcome
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let ended = |printed: &Printed| printed.ended;
+        let all = ended(&self.stdout.wait(self.until, ended))
+            && ended(&self.stderr.wait(self.until, ended));
+        if !all {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().expect("it is a child of this process");
+        let stderr = self.stderr.take();
+        assert!(
+            all,
+            "it did not end within {TIMEOUT:?}:\n{}",
+            String::from_utf8_lossy(&stderr)
+        );
+        let after = snapshot(self.case.dir());
+        let stdout = self.stdout.take();
+        Outcome::new(self.case, status.code(), &stdout, &stderr, self.before, after)
+    }
+}
+
+impl Stream {
+    fn of(mut from: impl Read + Send + 'static) -> Arc<Stream> {
+        let stream = Arc::new(Stream::default());
+        let filled = stream.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64 * 1024];
+            loop {
+                let n = from.read(&mut buffer).unwrap_or(0);
+                let mut printed = filled.text.lock().expect("nothing panics while it is held");
+                printed.bytes.extend_from_slice(&buffer[..n]);
+                printed.ended = n == 0;
+                filled.changed.notify_all();
+                if n == 0 {
+                    break;
+                }
+            }
+        });
+        stream
+    }
+
+    /// Waits until `what` holds, the stream has ended, or time is up.
+    fn wait(
+        &self,
+        until: Instant,
+        what: impl Fn(&Printed) -> bool,
+    ) -> std::sync::MutexGuard<'_, Printed> {
+        let left = until.saturating_duration_since(Instant::now());
+        let printed = self.text.lock().expect("nothing panics while it is held");
+        let waited = self
+            .changed
+            .wait_timeout_while(printed, left, |printed| !printed.ended && !what(printed));
+        waited.expect("nothing panics while it is held").0
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let mut printed = self.text.lock().expect("nothing panics while it is held");
+        std::mem::take(&mut printed.bytes)
+    }
+}
+
+fn find(text: &[u8], what: &[u8]) -> bool {
+    text.windows(what.len().max(1)).any(|window| window == what)
+}
