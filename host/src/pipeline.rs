@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::batch::{Cutter, Size, Window};
 use crate::closer::Closer;
@@ -21,7 +21,7 @@ use crate::pool::{self, Event, Queue, Sizing};
 use crate::progress::Progress;
 use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
-use crate::router::Router;
+use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Instance, Plugin};
 use crate::source::Source;
 use crate::stop::{Reason, Stop};
@@ -63,13 +63,18 @@ pub async fn run(host: &Host, plugin: &Plugin, request: Request, stop: Arc<Stop>
     match Run::new(host, plugin, request, deadline, stop) {
         Ok(mut run) => {
             let hard = deadline.hard - HARD_MARGIN.min(deadline.hard - deadline.work);
-            let result = match tokio::time::timeout_at(hard.into(), run.go()).await {
-                Ok(result) => result,
+            let prepared = match tokio::time::timeout_at(hard.into(), run.prepare()).await {
+                Ok(prepared) => prepared,
                 Err(_) => Err(Error::Timeout {
                     action: "end the request before its hard deadline".to_owned(),
                 }),
             };
-            run.finish(&mut report, result).await;
+            // What has begun to become visible is not given up half way.
+            let concluded = match prepared {
+                Ok(prepared) => run.conclude(prepared, &mut report.written).await,
+                Err(error) => Err(error),
+            };
+            run.finish(&mut report, concluded.err()).await;
         }
         Err(error) => report.fail(&error),
     }
@@ -90,6 +95,12 @@ struct Run {
     unread: Option<u64>,
     /// Whether any were left.
     left: bool,
+}
+
+/// A request of which everything is stored and nothing is visible.
+struct Prepared {
+    sealed: SealedAll,
+    read_to_end: bool,
 }
 
 /// How reading and working ended.
@@ -163,9 +174,9 @@ impl Run {
         })
     }
 
-    /// Opens the source, lets the pool work, commits in order, hands over what is left, closes, checks the books,
-    /// completes the source.
-    async fn go(&mut self) -> Result<Written> {
+    /// Opens the source, lets the pool work, commits in order, hands over what is left, checks the books, and stores
+    /// everything where it will be.
+    async fn prepare(&mut self) -> Result<Prepared> {
         let source = Source::open(
             &self.host.storage,
             &self.request.source,
@@ -188,11 +199,20 @@ impl Run {
         }
         self.check_books()?;
         let sealed = self.router.seal(pointer.as_deref()).await?;
-        let written = sealed.publish().await?;
-        if read_to_end {
-            self.complete().await?;
+        Ok(Prepared {
+            sealed,
+            read_to_end,
+        })
+    }
+
+    /// Makes everything visible, then completes the source. What is visible stays so when the source cannot be
+    /// completed: it may be gone all the same.
+    async fn conclude(&mut self, prepared: Prepared, written: &mut Written) -> Result<()> {
+        *written = prepared.sealed.publish().await?;
+        match prepared.read_to_end {
+            true => self.complete().await,
+            false => Ok(()),
         }
-        Ok(written)
     }
 
     async fn pre(&mut self) -> Result<()> {
@@ -242,7 +262,7 @@ impl Run {
         let workers = (0..config.concurrency)
             .map(|_| Worker::new(self.shop.clone()))
             .collect();
-        pool::start(workers, &queue, self.shop.plugin.compute());
+        let mut tasks = pool::start(workers, &queue, self.shop.plugin.compute());
 
         let (cutter, rest) = self.cutter();
         let mut feeding = Feeding::Running(feed::spawn(
@@ -250,7 +270,9 @@ impl Run {
             queue.clone(),
             rest.clone(),
         ));
-        let committed = self.commit_all(&queue, &mut arriving, &mut feeding).await;
+        let committed = self
+            .commit_all(&queue, &mut arriving, &mut feeding, &mut tasks)
+            .await;
         // Whatever happened, no worker goes on.
         self.shop.stop.cut();
         let order = committed?;
@@ -283,6 +305,7 @@ impl Run {
         queue: &Queue,
         arriving: &mut mpsc::UnboundedReceiver<Event>,
         feeding: &mut Feeding,
+        workers: &mut JoinSet<()>,
     ) -> Result<Order> {
         let mut order = Order::new(self.host.config.ordered);
         let mut over = self.deadline.work + GRACE;
@@ -308,6 +331,7 @@ impl Run {
                     }
                     *feeding = Feeding::Ended(feed, end);
                 }
+                Some(Err(error)) = workers.join_next() => return Err(bug("a worker", error)),
                 () = stop.cutting().cancelled(), if !cutting => {
                     cutting = true;
                     over = over.min(Instant::now() + GRACE);
@@ -559,7 +583,7 @@ impl Run {
     }
 
     /// Writes into the report what became of the request.
-    async fn finish(mut self, report: &mut Report, result: Result<Written>) {
+    async fn finish(mut self, report: &mut Report, error: Option<Error>) {
         self.shop.stop.cut();
         self.router.abort().await;
         let reason = self.shop.stop.reason();
@@ -585,9 +609,8 @@ impl Run {
         report.metrics = self.router.metrics;
         report.errors = self.router.errors;
         report.latency = self.router.latency;
-        match result {
-            Ok(written) => report.written = written,
-            Err(error) => report.fail_with(&error, ending),
+        if let Some(error) = error {
+            report.fail_with(&error, ending);
         }
     }
 }
@@ -595,12 +618,17 @@ impl Run {
 impl Feeding {
     async fn join(&mut self) -> Result<(Feed, End)> {
         match self {
-            Feeding::Running(handle) => handle.await.map_err(|error| Error::Io {
-                action: "read the source".to_owned(),
-                source: Box::new(error),
-            }),
+            Feeding::Running(handle) => handle.await.map_err(|error| bug("the reader", error)),
             Feeding::Ended(..) => std::future::pending().await,
         }
+    }
+}
+
+/// A task of linemill's own panicked.
+fn bug(what: &str, error: JoinError) -> Error {
+    Error::Io {
+        action: format!("go on: {what} failed, which is a bug of linemill"),
+        source: Box::new(error),
     }
 }
 

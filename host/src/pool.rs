@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Size};
 use crate::deadline::Deadline;
@@ -179,10 +180,11 @@ impl Queue {
 }
 
 /// Starts the workers. They end when the queue does, at the deadline, or when the request stops.
-pub fn start(workers: Vec<Worker>, queue: &Arc<Queue>, on: &tokio::runtime::Handle) {
+pub fn start(workers: Vec<Worker>, queue: &Arc<Queue>, on: &tokio::runtime::Handle) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
     for mut worker in workers {
         let queue = queue.clone();
-        on.spawn(async move {
+        let work = async move {
             while let Some(batch) = queue.take().await {
                 let start = Instant::now();
                 let done = worker.run(&batch).await;
@@ -193,8 +195,10 @@ pub fn start(workers: Vec<Worker>, queue: &Arc<Queue>, on: &tokio::runtime::Hand
                     break;
                 }
             }
-        });
+        };
+        tasks.spawn_on(work, on);
     }
+    tasks
 }
 
 /// Finds the size at which a batch takes about 10 ms, from one line up.

@@ -13,8 +13,6 @@ pub enum Reason {
     Systemic(String),
     /// Whoever runs the request wants it to end: it is as if its deadline had come.
     Interrupted,
-    /// The request cannot be done: a destination cannot be written, the configuration does not fit the plugin.
-    Error(String),
 }
 
 /// Tells every stage of a request to stop.
@@ -29,7 +27,7 @@ impl Stop {
     /// Stops for `reason`; the first one counts. Running calls end normally after [`Reason::Fatal`] and
     /// [`Reason::Systemic`]; otherwise they are cut off.
     pub fn stop(&self, reason: Reason) {
-        let cut = matches!(reason, Reason::Interrupted | Reason::Error(_));
+        let cut = reason == Reason::Interrupted;
         self.reason
             .lock()
             .expect("nothing panics while it is held")

@@ -52,7 +52,7 @@ impl Runtime {
         let engine = pooled(&limits).or_else(|error| {
             // Address space is limited here (`ulimit -v`, a small container): instances cost more, but work.
             tracing::warn!("no pooled instances, instances are allocated one by one: {error:#}");
-            Engine::new(&config(&limits)).map_err(anyhow::Error::from)
+            unpooled()
         })?;
         let linker = linker::baseline(&engine)?;
         let compute = tokio::runtime::Builder::new_multi_thread()
@@ -86,13 +86,20 @@ impl Drop for Runtime {
     }
 }
 
-fn config(limits: &Limits) -> Config {
+fn config() -> Config {
     let mut config = Config::new();
     config.consume_fuel(true);
     config.memory_init_cow(true);
-    // A component's own memory never moves: bounds are checked by guard pages.
-    config.memory_reservation_for_growth(limits.memory_bytes_max as u64);
     config
+}
+
+/// Little address space is reserved, so bounds are checked by code.
+fn unpooled() -> Result<Engine> {
+    let mut config = config();
+    config.memory_reservation(0);
+    config.memory_guard_size(0);
+    config.memory_reservation_for_growth(1 << 20);
+    Ok(Engine::new(&config)?)
 }
 
 fn pooled(limits: &Limits) -> Result<Engine> {
@@ -113,7 +120,7 @@ fn pooled(limits: &Limits) -> Result<Engine> {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT / 16)
         .async_stack_keep_resident(KEEP_RESIDENT / 16);
-    let mut config = config(limits);
+    let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
 }
