@@ -223,10 +223,10 @@ pub fn ended(batch: &Batch) -> Vec<u8> {
 
 /// Feeds on a thread of its own; gives the feed back when it has ended.
 pub fn spawn(
-    mut feed: Feed,
+    mut feed: Box<Feed>,
     queue: Arc<Queue>,
     rest: Arc<Mutex<Rest>>,
-) -> tokio::task::JoinHandle<(Feed, End)> {
+) -> tokio::task::JoinHandle<(Box<Feed>, End)> {
     tokio::task::spawn_blocking(move || {
         let end = feed.run(&queue, &rest);
         queue.close();

@@ -123,7 +123,7 @@ pub async fn copy_left(router: &mut Router, left: Left) -> Result<u64> {
 }
 
 /// Counts the lines that were not read, where that costs next to nothing.
-pub async fn count_rest(mut feed: Feed, until: Instant) -> Result<Option<u64>> {
+pub async fn count_rest(mut feed: Box<Feed>, until: Instant) -> Result<Option<u64>> {
     let counting = tokio::task::spawn_blocking(move || feed.count_rest(until, COUNTED_MAX));
     counting.await.map_err(broken)
 }
@@ -136,7 +136,11 @@ fn broken(error: tokio::task::JoinError) -> Error {
 }
 
 /// Copies what was not read; gives back how many lines, and whether the source was read to its end.
-pub async fn copy_rest(router: &mut Router, mut feed: Feed, until: Instant) -> Result<(u64, bool)> {
+pub async fn copy_rest(
+    router: &mut Router,
+    mut feed: Box<Feed>,
+    until: Instant,
+) -> Result<(u64, bool)> {
     let (to, mut pieces) = mpsc::channel(PIECES);
     let copying = tokio::task::spawn_blocking(move || {
         let ended = feed.copy_rest(until, &to);

@@ -124,8 +124,8 @@ struct Leftover {
 
 /// The feed while it runs, and what became of it.
 enum Feeding {
-    Running(JoinHandle<(Feed, End)>),
-    Ended(Feed, End),
+    Running(JoinHandle<(Box<Feed>, End)>),
+    Ended(Box<Feed>, End),
 }
 
 impl Run {
@@ -266,7 +266,7 @@ impl Run {
 
         let (cutter, rest) = self.cutter();
         let mut feeding = Feeding::Running(feed::spawn(
-            Feed::new(source, cutter),
+            Box::new(Feed::new(source, cutter)),
             queue.clone(),
             rest.clone(),
         ));
@@ -616,7 +616,7 @@ impl Run {
 }
 
 impl Feeding {
-    async fn join(&mut self) -> Result<(Feed, End)> {
+    async fn join(&mut self) -> Result<(Box<Feed>, End)> {
         match self {
             Feeding::Running(handle) => handle.await.map_err(|error| bug("the reader", error)),
             Feeding::Ended(..) => std::future::pending().await,

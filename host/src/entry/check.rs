@@ -120,13 +120,11 @@ async fn try_sample(plugin: &Plugin, config: &Config, lines: &[u8]) -> Result<()
     }
     sample.cost(lines, count).await;
     println!();
-    let mut number = 1;
-    for line in lines
+    let shown = lines
         .split_inclusive(|&byte| byte == b'\n')
-        .take(SHOWN_LINES)
-    {
+        .take(SHOWN_LINES);
+    for (number, line) in (1..).zip(shown) {
         println!("{number:>6}  {}", sample.outcome(number, line).await?);
-        number += 1;
     }
     Ok(())
 }
