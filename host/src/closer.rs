@@ -1,12 +1,12 @@
-//! Folds the partials of committed batches as they come, and runs `post` over them once all are in.
+//! What runs once for a request, in an instance of its own: `pre`, folding partials as they come, and `post`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::outcome::{Outcome, Trap};
+use crate::outcome::Outcome;
 use crate::report::Counts;
-use crate::runtime::{Call, GuestContext, Instance, Returned};
+use crate::runtime::{Call, Instance, Returned};
 use crate::stop::Stop;
 use crate::worker::Shop;
 
@@ -15,13 +15,13 @@ const FOLD: usize = 64;
 /// Or so many bytes of them.
 const FOLD_BYTES: usize = 1024 * 1024;
 
-/// The partials of a request, in line order.
+/// Opens and closes a request, and keeps its partials, in line order.
 pub struct Closer {
     shop: Arc<Shop>,
     instance: Option<Instance>,
     partials: Vec<Vec<u8>>,
     bytes: usize,
-    /// Fuel that `merge` and `post` used.
+    /// Fuel that `pre`, `merge` and `post` used.
     pub fuel: u64,
 }
 
@@ -37,15 +37,30 @@ impl Closer {
         }
     }
 
+    /// Runs `pre`; what it returns reaches every instance.
+    ///
+    /// # Errors
+    /// It failed or trapped.
+    pub async fn pre(&mut self) -> Result<()> {
+        let call = self
+            .shop
+            .call(self.shop.guest.deadline.work, &self.shop.stop);
+        let context = self.call(Task::Pre, call).await?;
+        self.shop.guest.set_context(context.partials.concat());
+        Ok(())
+    }
+
     /// Adds the partials of one batch.
     ///
     /// # Errors
     /// They cannot be folded, or are more than `partials_bytes_max`.
-    pub async fn add(&mut self, partials: Vec<Vec<u8>>, cut_at: Instant) -> Result<()> {
+    pub async fn add(&mut self, partials: Vec<Vec<u8>>) -> Result<()> {
         self.bytes += partials.iter().map(Vec::len).sum::<usize>();
         self.partials.extend(partials);
         if self.shop.plugin.reduces() && (self.partials.len() >= FOLD || self.bytes >= FOLD_BYTES) {
-            self.fold(cut_at).await?;
+            let task = Task::Merge(std::mem::take(&mut self.partials));
+            self.partials = self.call(task, self.closing_call()).await?.partials;
+            self.bytes = self.partials.iter().map(Vec::len).sum();
         }
         let max = self.shop.config.partials_bytes_max;
         if self.bytes > max {
@@ -60,95 +75,106 @@ impl Closer {
         Ok(())
     }
 
-    async fn fold(&mut self, cut_at: Instant) -> Result<()> {
-        let task = Task::Merge(std::mem::take(&mut self.partials));
-        let merged = self.call(task, cut_at).await?;
-        self.bytes = merged.partials.iter().map(Vec::len).sum();
-        self.partials = merged.partials;
-        Ok(())
-    }
-
     /// Runs `post`; gives back what it adds, checked against the contract.
     ///
     /// # Errors
     /// `merge` or `post` failed or trapped.
-    pub async fn post(&mut self, counts: Counts, cut_at: Instant) -> Result<Outcome> {
-        if self.shop.plugin.reduces() && self.partials.len() > 1 {
-            self.fold(cut_at).await?;
-        }
+    pub async fn post(&mut self, counts: Counts) -> Result<Outcome> {
         let task = Task::Post(counts, std::mem::take(&mut self.partials));
-        let closing = self.call(task, cut_at).await?;
+        let closing = self.call(task, self.closing_call()).await?;
         let output_bytes_max = self.shop.config.output_bytes_max;
-        closing
-            .checked(0, output_bytes_max)
-            .map_err(|broken| self.failed("post", broken))
+        let checked = closing.checked(0, output_bytes_max);
+        checked.map_err(|broken| self.failed(format!("post failed: {broken}")))
     }
 
-    /// One call on the plugin's threads, in the instance that is kept for closing.
-    async fn call(&mut self, task: Task, cut_at: Instant) -> Result<Outcome> {
-        let what = task.name();
-        // The deadline has come already when `post` runs at the end: `cut_at` is what bounds it.
-        let call = self.shop.call(cut_at, &Stop::default());
+    /// The deadline for work may have come already when partials are folded and `post` runs: half of what is left to
+    /// the hard end bounds them.
+    fn closing_call(&self) -> Call {
+        let now = Instant::now();
+        let deadline = &self.shop.guest.deadline;
+        let half = now + deadline.hard.saturating_duration_since(now) / 2;
+        self.shop.call(half.max(deadline.work), &Stop::default())
+    }
+
+    /// Does it on the plugin's threads.
+    async fn call(&mut self, task: Task, call: Call) -> Result<Outcome> {
         let (shop, instance) = (self.shop.clone(), self.instance.take());
         let running = self.shop.plugin.compute().spawn(async move {
             let mut instance = match instance {
                 Some(instance) => instance,
-                None => Instance::start(&shop.plugin, &shop.guest, &call).await?,
+                None => {
+                    let started = Instance::start(&shop.plugin, &shop.guest, &call).await;
+                    started.map_err(|trap| trap.to_string())?
+                }
             };
-            let returned = task.run(&mut instance, &shop.guest, &call).await?;
-            let fuel = instance.fuel_used(&call);
-            Ok::<_, Trap>((returned, instance, fuel))
+            let mut fuel = 0;
+            let done = task.run(&mut instance, &shop, &call, &mut fuel).await?;
+            Ok::<_, String>((done, instance, fuel))
         });
-        match running.await {
-            Ok(Ok((Ok(outcome), instance, fuel))) => {
-                self.instance = Some(instance);
-                self.fuel += fuel;
-                Ok(outcome)
-            }
-            Ok(Ok((Err(failure), ..))) => Err(self.failed(what, failure.to_string())),
-            Ok(Err(trap)) => Err(self.failed(what, trap.to_string())),
-            Err(error) => Err(self.failed(what, error.to_string())),
-        }
+        let done = running.await.unwrap_or_else(|error| Err(error.to_string()));
+        let (outcome, instance, fuel) = done.map_err(|message| self.failed(message))?;
+        self.instance = Some(instance);
+        self.fuel += fuel;
+        Ok(outcome)
     }
 
-    fn failed(&self, what: &str, message: String) -> Error {
-        let plugin = self.shop.plugin.id.name.clone();
+    fn failed(&self, message: String) -> Error {
         Error::Plugin {
-            plugin,
-            source: anyhow::anyhow!("{what} failed: {message}"),
+            plugin: self.shop.plugin.id.name.clone(),
+            source: anyhow::anyhow!(message),
         }
     }
 }
 
-/// What a closing instance is asked.
+/// What the instance is asked; what it answers is put into an outcome.
 enum Task {
+    Pre,
     Merge(Vec<Vec<u8>>),
     Post(Counts, Vec<Vec<u8>>),
 }
 
 impl Task {
-    fn name(&self) -> &'static str {
-        match self {
-            Task::Merge(_) => "merge",
-            Task::Post(..) => "post",
-        }
-    }
-
     async fn run(
         self,
         instance: &mut Instance,
-        guest: &GuestContext,
+        shop: &Shop,
         call: &Call,
-    ) -> Returned<Outcome> {
+        fuel: &mut u64,
+    ) -> Result<Outcome, String> {
+        let partial = |bytes: Vec<u8>| Outcome {
+            partials: vec![bytes],
+            ..Outcome::default()
+        };
         match self {
-            Task::Merge(partials) => {
-                let merged = instance.merge(&partials, call).await?;
-                Ok(merged.map(|merged| Outcome {
-                    partials: vec![merged],
-                    ..Outcome::default()
-                }))
+            Task::Pre => {
+                let context = said("pre", instance.pre(&shop.guest, call).await)?;
+                *fuel += instance.fuel_used(call);
+                Ok(partial(context))
             }
-            Task::Post(counts, partials) => instance.post(guest, &counts, &partials, call).await,
+            Task::Merge(partials) => {
+                let merged = said("merge", instance.merge(&partials, call).await)?;
+                *fuel += instance.fuel_used(call);
+                Ok(partial(merged))
+            }
+            Task::Post(counts, mut partials) => {
+                if shop.plugin.reduces() && partials.len() > 1 {
+                    partials = vec![said("merge", instance.merge(&partials, call).await)?];
+                    *fuel += instance.fuel_used(call);
+                }
+                let post = instance.post(&shop.guest, &counts, &partials, call).await;
+                let closing = said("post", post)?;
+                *fuel += instance.fuel_used(call);
+                Ok(closing)
+            }
         }
+    }
+}
+
+/// A failure and a trap are the same here: the request cannot be done.
+fn said<T>(what: &str, returned: Returned<T>) -> Result<T, String> {
+    match returned {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(failure)) => Err(format!("{what} failed: {failure}")),
+        Err(trap) => Err(format!("{what} failed: {trap}")),
     }
 }

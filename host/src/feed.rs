@@ -54,18 +54,13 @@ impl Feed {
         }
     }
 
-    /// What is read.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
     /// Puts batch after batch into the queue. Blocks: it has a thread of its own.
     pub fn run(&mut self, queue: &Queue, rest: &Mutex<Rest>) -> End {
         let mut long = None;
         loop {
             let piece = match self.next(queue.size(), queue.read_until(), || queue.is_stopping()) {
                 Ok(Some(piece)) => piece,
-                Ok(None) if self.ended && self.cutter.is_empty() => return End::Clean,
+                Ok(None) if self.is_done() => return self.check_unchanged(),
                 Ok(None) => return End::Stopped,
                 Err(error) => return End::Broken(error),
             };
@@ -146,6 +141,18 @@ impl Feed {
         }
     }
 
+    /// Whether the source, or its range, has ended and all of its lines were cut.
+    fn is_done(&self) -> bool {
+        self.ended && self.cutter.is_empty()
+    }
+
+    fn check_unchanged(&self) -> End {
+        match self.source.check_unchanged() {
+            Ok(()) => End::Clean,
+            Err(error) => End::Broken(error),
+        }
+    }
+
     fn finish(&mut self) {
         self.ended = true;
         self.cutter.finish();
@@ -171,7 +178,7 @@ impl Feed {
                 Piece::LongEnd => {}
             }
         }
-        (self.ended && self.cutter.is_empty()).then_some(lines)
+        self.is_done().then_some(lines)
     }
 
     /// Hands over the bytes of all lines that are left, piece by piece, each of whole lines (a long one in parts).
@@ -199,8 +206,7 @@ impl Feed {
                 break;
             }
         }
-        let all = self.ended && self.cutter.is_empty();
-        if !all {
+        if !self.is_done() {
             let mut torn = self.cutter.take_rest();
             torn.push(b'\n');
             if torn.len() > 1 {
@@ -208,7 +214,10 @@ impl Feed {
                 let _ = to.blocking_send(torn);
             }
         }
-        Ok(all)
+        if self.is_done() {
+            self.source.check_unchanged()?;
+        }
+        Ok(self.is_done())
     }
 }
 

@@ -142,22 +142,14 @@ pub async fn copy_rest(
     until: Instant,
 ) -> Result<(u64, bool)> {
     let (to, mut pieces) = mpsc::channel(PIECES);
-    let copying = tokio::task::spawn_blocking(move || {
-        let ended = feed.copy_rest(until, &to);
-        drop(to);
-        (feed, ended)
-    });
+    let copying = tokio::task::spawn_blocking(move || feed.copy_rest(until, &to));
     let mut lines = 0;
     while let Some(piece) = pieces.recv().await {
         // Pieces are whole lines; only those of a very long line are not, and its end is a piece of its own.
         lines += count_lines(&piece) as u64 - u64::from(piece.last() != Some(&b'\n'));
         router.copy_unread(&piece).await?;
     }
-    let (feed, ended) = copying.await.map_err(broken)?;
-    let ended = ended?;
-    if ended {
-        feed.source().check_unchanged().await?;
-    }
+    let ended = copying.await.map_err(broken)??;
     Ok((lines, ended))
 }
 

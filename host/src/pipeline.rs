@@ -16,13 +16,12 @@ use crate::error::{Error, Result};
 use crate::feed::{self, End, Feed, Rest};
 use crate::handover::{self, Left};
 use crate::order::Order;
-use crate::outcome::Trap;
 use crate::pool::{self, Event, Queue, Sizing};
 use crate::progress::Progress;
 use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
-use crate::runtime::{GuestContext, Instance, Plugin};
+use crate::runtime::{GuestContext, Plugin};
 use crate::source::Source;
 use crate::stop::{Reason, Stop};
 use crate::storage::Storage;
@@ -188,7 +187,7 @@ impl Run {
         }
         let in_time = Instant::now() < self.deadline.read;
         if in_time {
-            self.pre().await?;
+            self.closer.pre().await?;
         }
         let worked = self.work(source).await?;
         let systemic = matches!(self.shop.stop.reason(), Some(Reason::Systemic(_)));
@@ -212,33 +211,6 @@ impl Run {
         match prepared.read_to_end {
             true => self.complete().await,
             false => Ok(()),
-        }
-    }
-
-    async fn pre(&mut self) -> Result<()> {
-        let shop = self.shop.clone();
-        let call = shop.call(self.deadline.work, &shop.stop);
-        let running = self.shop.plugin.compute().spawn(async move {
-            let mut instance = Instance::start(&shop.plugin, &shop.guest, &call).await?;
-            let returned = instance.pre(&shop.guest, &call).await?;
-            Ok::<_, Trap>((returned, instance.fuel_used(&call)))
-        });
-        let (context, fuel) = match running.await {
-            Ok(Ok((Ok(context), fuel))) => (context, fuel),
-            Ok(Ok((Err(failure), _))) => return Err(self.failed("pre", failure.to_string())),
-            Ok(Err(trap)) => return Err(self.failed("pre", trap.to_string())),
-            Err(error) => return Err(self.failed("pre", error.to_string())),
-        };
-        self.router.fuel += fuel;
-        self.shop.guest.set_context(context);
-        Ok(())
-    }
-
-    fn failed(&self, what: &str, message: String) -> Error {
-        let plugin = self.shop.plugin.id.name.clone();
-        Error::Plugin {
-            plugin,
-            source: anyhow::anyhow!("{what} failed: {message}"),
         }
     }
 
@@ -347,7 +319,7 @@ impl Run {
             Event::Done(done) => {
                 let seq = done.batch.seq;
                 let partials = self.router.commit(done).await?;
-                self.closer.add(partials, self.deadline.work).await?;
+                self.closer.add(partials).await?;
                 queue.committed(seq);
                 Ok(())
             }
@@ -437,9 +409,8 @@ impl Run {
         let rest = *worked.rest.lock().expect("nothing panics while it is held");
         match worked.feeding {
             Feeding::Ended(_, End::Broken(error)) => Err(error),
-            Feeding::Ended(feed, End::Clean) if left.first.is_none() => {
+            Feeding::Ended(_, End::Clean) if left.first.is_none() => {
                 self.check_all_loaded(rest)?;
-                feed.source().check_unchanged().await?;
                 Ok((None, true))
             }
             feeding if copies => self.copy_rest(feeding, left.lines).await,
@@ -536,10 +507,7 @@ impl Run {
     }
 
     async fn post(&mut self) -> Result<()> {
-        let now = Instant::now();
-        let cut_at = now + (self.deadline.hard.saturating_duration_since(now)) / 2;
-        let closing = self.closer.post(self.router.counts, cut_at).await?;
-        self.router.fuel += self.closer.fuel;
+        let closing = self.closer.post(self.router.counts).await?;
         self.router.emit(&closing).await
     }
 
@@ -605,7 +573,7 @@ impl Run {
         report.unread = self.unread;
         report.batches = self.router.batches;
         report.traps = self.router.traps;
-        report.fuel = self.router.fuel;
+        report.fuel = self.router.fuel + self.closer.fuel;
         report.metrics = self.router.metrics;
         report.errors = self.router.errors;
         report.latency = self.router.latency;

@@ -17,7 +17,7 @@ use tokio_util::io::StreamReader;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::request;
-use crate::storage::{Location, Storage};
+use crate::storage::{Location, Meta, Storage};
 
 /// Bytes that a compressed file is read by.
 const FILE_BUFFER: usize = 256 * 1024;
@@ -125,21 +125,23 @@ impl Source {
         }
     }
 
-    /// Checks, once it was read to its end, that it still is what was opened.
+    /// Checks, once it was read to its end, that a file still is what was opened. Blocks. (Of an object, one version
+    /// is read from beginning to end.)
     ///
     /// # Errors
     /// [`Error::SourceChanged`].
-    pub async fn check_unchanged(&self) -> Result<()> {
-        if self.location.local_path().is_none() || self.etag.is_none() {
+    pub fn check_unchanged(&self) -> Result<()> {
+        let (Some(path), Some(etag)) = (self.location.local_path(), &self.etag) else {
             return Ok(());
-        }
-        let now = self.location.head().await?.etag;
-        if now != self.etag {
-            return Err(Error::SourceChanged {
+        };
+        let found = std::fs::metadata(path);
+        let found = found.map_err(|error| Error::from_io(self.location.url(), error))?;
+        match Meta::of_file(&found).etag.as_ref() == Some(etag) {
+            true => Ok(()),
+            false => Err(Error::SourceChanged {
                 url: self.location.shown(),
-            });
+            }),
         }
-        Ok(())
     }
 }
 
@@ -155,30 +157,34 @@ async fn open_file(
     progress: &Arc<Progress>,
 ) -> Result<Opened> {
     let failed = |error| Error::from_io(location.url(), error);
-    let meta = tokio::fs::metadata(path).await.map_err(failed)?;
-    if !meta.is_file() && !meta.is_dir() {
-        // A pipe or a device: it may keep its reader waiting.
-        let file = tokio::fs::File::open(path).await.map_err(failed)?;
-        let raw: Raw = Box::pin(counted(file, progress));
-        return Ok(Opened {
-            reader: skipping(decoded(raw, codec_of(location.name())), skip),
-            etag: None,
-        });
-    }
-    let meta = location.head().await?;
-    let mut file = File::open(path).map_err(failed)?;
+    let path = path.to_owned();
     let codec = codec_of(location.name());
-    let reader = if codec == Codec::Plain {
-        file.seek(SeekFrom::Start(skip)).map_err(failed)?;
-        Reader::File(file)
-    } else {
-        let file = BufReader::with_capacity(FILE_BUFFER, tokio::fs::File::from_std(file));
-        skipping(decoded(Box::pin(counted(file, progress)), codec), skip)
+    let opening = tokio::task::spawn_blocking(move || {
+        let mut file = File::open(&path)?;
+        let meta = file.metadata()?;
+        if meta.is_file() && codec == Codec::Plain {
+            file.seek(SeekFrom::Start(skip))?;
+        }
+        Ok((file, meta))
+    });
+    let opened = opening.await.unwrap_or_else(|error| Err(error.into()));
+    let (file, meta) = opened.map_err(failed)?;
+    if meta.is_dir() {
+        return Err(Error::invalid(
+            location.url(),
+            "is a folder: end it with / to run all that is in it",
+        ));
+    }
+    let etag = Meta::of_file(&meta).etag.filter(|_| meta.is_file());
+    let reader = match (meta.is_file(), codec) {
+        (true, Codec::Plain) => Reader::File(file),
+        // A pipe or a device may keep its reader waiting.
+        _ => {
+            let raw: Raw = Box::pin(counted(tokio::fs::File::from_std(file), progress));
+            skipping(decoded(raw, codec), skip)
+        }
     };
-    Ok(Opened {
-        reader,
-        etag: meta.etag,
-    })
+    Ok(Opened { reader, etag })
 }
 
 async fn open_object(

@@ -28,7 +28,7 @@ pub(crate) fn show(
     }
     let bar = bars.add(bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
     let template = match bytes {
-        Some(_) => "{bar:24} {percent:>3}% {bytes}/{total_bytes} {bytes_per_sec} {msg} eta {eta}",
+        Some(_) => "{bar:24} {percent:>3}% {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {msg}",
         None => "{spinner} {bytes} {bytes_per_sec} {msg}",
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::files::write;
 use super::outcome::Outcome;
+use super::pipe::Pipe;
 use super::process::Running;
 use super::tools::{binary, cache_home, plugin};
 
@@ -22,6 +23,7 @@ pub(crate) struct Case {
     sources: Vec<String>,
     variables: Vec<(String, String)>,
     stdin: Option<Vec<u8>>,
+    stdin_stays_open: bool,
     range: (Option<u64>, Option<u64>),
 }
 
@@ -50,6 +52,7 @@ impl Case {
             sources: Vec::new(),
             variables: Vec::new(),
             stdin: None,
+            stdin_stays_open: false,
             range: (None, None),
         }
     }
@@ -97,6 +100,18 @@ impl Case {
     pub(crate) fn standard_input(mut self, bytes: impl AsRef<[u8]>) -> Case {
         self.stdin = Some(bytes.as_ref().to_vec());
         self
+    }
+
+    /// The same, but standard input does not end.
+    pub(crate) fn open_input(self, bytes: impl AsRef<[u8]>) -> Case {
+        let mut case = self.standard_input(bytes);
+        case.stdin_stays_open = true;
+        case
+    }
+
+    /// A named pipe in its folder.
+    pub(crate) fn pipe(&self, path: &str) -> Pipe {
+        Pipe::new(self.dir().join(path))
     }
 
     /// Flags as they are.
@@ -165,6 +180,10 @@ impl Case {
 
     pub(super) fn stdin(&self) -> Option<&[u8]> {
         self.stdin.as_deref()
+    }
+
+    pub(super) fn stdin_stays_open(&self) -> bool {
+        self.stdin_stays_open
     }
 
     pub(super) fn sources(&self) -> &[String] {

@@ -4,7 +4,9 @@
 mod books;
 mod case;
 mod files;
+mod http;
 mod outcome;
+mod pipe;
 mod pointer;
 mod process;
 mod render;
@@ -13,7 +15,10 @@ mod tools;
 
 pub(crate) use case::Case;
 pub(crate) use files::{gzip, lines_of, unpack, zstd};
+pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
+pub(crate) use pipe::Pipe;
+pub(crate) use pointer::Pointer;
 pub(crate) use process::Running;
 pub(crate) use report::Report;
 pub(crate) use tools::{binary, plugin};

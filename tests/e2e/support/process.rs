@@ -1,8 +1,9 @@
 //! The binary while it runs, and its end: no case waits longer than a minute.
 
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Case;
@@ -17,6 +18,8 @@ pub(crate) struct Running {
     case: Case,
     before: Files,
     child: Child,
+    /// Kept where standard input is not to end: a thread's result lives as long as its handle.
+    _input: Option<JoinHandle<ChildStdin>>,
     stdout: Arc<Stream>,
     stderr: Arc<Stream>,
     until: Instant,
@@ -44,12 +47,16 @@ impl Running {
             None => Stdio::null(),
         });
         let mut child = command.spawn().expect("the binary can be started");
-        if let (Some(mut stdin), Some(bytes)) = (child.stdin.take(), case.stdin()) {
+        let input = child.stdin.take().zip(case.stdin()).map(|(mut stdin, bytes)| {
             let bytes = bytes.to_vec();
-            // Who does not read to the end closes the pipe, which is no error of the case.
-            std::thread::spawn(move || drop(stdin.write_all(&bytes)));
-        }
+            std::thread::spawn(move || {
+                // Who does not read to the end closes the pipe, which is no error of the case.
+                drop(stdin.write_all(&bytes));
+                stdin
+            })
+        });
         Running {
+            _input: input.filter(|_| case.stdin_stays_open()),
             case: case.clone(),
             before,
             stdout: Stream::of(child.stdout.take().expect("it is piped")),
@@ -87,6 +94,11 @@ impl Running {
     /// Kills it, as if the machine were gone, and tells what is there then. No books are checked.
     pub(crate) fn kill(mut self) -> Outcome {
         self.child.kill().expect("it can be killed");
+        self.outcome()
+    }
+
+    /// Waits for its end; no books are checked, as for what other runs write into the same folder.
+    pub(crate) fn end(self) -> Outcome {
         self.outcome()
     }
 
