@@ -1,4 +1,4 @@
-//! What runs once for a request, in an instance of its own: `pre`, folding partials as they come, and `post`.
+//! What runs once for a request: `pre`, folding partials as they come, and `post`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +15,13 @@ const FOLD: usize = 64;
 /// Or so many bytes of them.
 const FOLD_BYTES: usize = 1024 * 1024;
 
-/// Opens and closes a request, and keeps its partials, in line order.
+/// Keeps the partials of a request, in line order, and closes it.
 pub struct Closer {
     shop: Arc<Shop>,
     instance: Option<Instance>,
     partials: Vec<Vec<u8>>,
     bytes: usize,
-    /// Fuel that `pre`, `merge` and `post` used.
+    /// Fuel that `merge` and `post` used.
     pub fuel: u64,
 }
 
@@ -35,19 +35,6 @@ impl Closer {
             bytes: 0,
             fuel: 0,
         }
-    }
-
-    /// Runs `pre`; what it returns reaches every instance.
-    ///
-    /// # Errors
-    /// It failed or trapped.
-    pub async fn pre(&mut self) -> Result<()> {
-        let call = self
-            .shop
-            .call(self.shop.guest.deadline.work, &self.shop.stop);
-        let context = self.call(Task::Pre, call).await?;
-        self.shop.guest.set_context(context.partials.concat());
-        Ok(())
     }
 
     /// Adds the partials of one batch.
@@ -84,7 +71,7 @@ impl Closer {
         let closing = self.call(task, self.closing_call()).await?;
         let output_bytes_max = self.shop.config.output_bytes_max;
         let checked = closing.checked(0, output_bytes_max);
-        checked.map_err(|broken| self.failed(format!("post failed: {broken}")))
+        checked.map_err(|broken| failed(&self.shop, format!("post failed: {broken}")))
     }
 
     /// The deadline for work may have come already when partials are folded and `post` runs: half of what is left to
@@ -112,23 +99,36 @@ impl Closer {
             Ok::<_, String>((done, instance, fuel))
         });
         let done = running.await.unwrap_or_else(|error| Err(error.to_string()));
-        let (outcome, instance, fuel) = done.map_err(|message| self.failed(message))?;
+        let (outcome, instance, fuel) = done.map_err(|message| failed(&self.shop, message))?;
         self.instance = Some(instance);
         self.fuel += fuel;
         Ok(outcome)
     }
+}
 
-    fn failed(&self, message: String) -> Error {
-        Error::Plugin {
-            plugin: self.shop.plugin.id.name.clone(),
-            source: anyhow::anyhow!(message),
-        }
+/// Runs `pre` in an instance of its own, here and now; what it returns reaches every instance.
+///
+/// # Errors
+/// It failed or trapped.
+pub async fn pre(shop: &Shop) -> Result<()> {
+    let call = shop.call(shop.guest.deadline.work, &shop.stop);
+    let started = Instance::start(&shop.plugin, &shop.guest, &call).await;
+    let mut instance = started.map_err(|trap| failed(shop, trap.to_string()))?;
+    let returned = instance.pre(&shop.guest, &call).await;
+    let context = said("pre", returned).map_err(|message| failed(shop, message))?;
+    shop.guest.open(context, instance.fuel_used(&call));
+    Ok(())
+}
+
+fn failed(shop: &Shop, message: String) -> Error {
+    Error::Plugin {
+        plugin: shop.plugin.id.name.clone(),
+        source: anyhow::anyhow!(message),
     }
 }
 
 /// What the instance is asked; what it answers is put into an outcome.
 enum Task {
-    Pre,
     Merge(Vec<Vec<u8>>),
     Post(Counts, Vec<Vec<u8>>),
 }
@@ -146,11 +146,6 @@ impl Task {
             ..Outcome::default()
         };
         match self {
-            Task::Pre => {
-                let context = said("pre", instance.pre(&shop.guest, call).await)?;
-                *fuel += instance.fuel_used(call);
-                Ok(partial(context))
-            }
             Task::Merge(partials) => {
                 let merged = said("merge", instance.merge(&partials, call).await)?;
                 *fuel += instance.fuel_used(call);

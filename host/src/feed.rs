@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::batch::{Batch, Cutter, Piece, Size, count_lines};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pool::{Event, Queue};
 use crate::source::{Arrived, Source};
 
@@ -23,29 +24,28 @@ pub struct Feed {
     unsent: Option<Vec<u8>>,
 }
 
-/// Where the first line stands that was not put into the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rest {
-    /// Its offset in the plain bytes of the source.
+/// How far reading has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Where the first line stands that was not put into the queue, in the plain bytes of the source.
     pub offset: u64,
     /// Its number, from 1.
     pub line: u64,
+    /// Entity tag of what is read.
+    pub etag: Option<String>,
 }
 
-/// How feeding ended.
-#[derive(Debug)]
-pub enum End {
+/// A feed that has come to its end, or had to stop.
+pub struct Fed {
+    /// What reads on, where not all was read.
+    pub feed: Box<Feed>,
     /// The source has ended and every line is in the queue.
-    Clean,
-    /// It stopped before; the rest is still to be read.
-    Stopped,
-    /// The source broke.
-    Broken(Error),
+    pub all: bool,
 }
 
 impl Feed {
     /// Feeds the lines that `cutter` cuts from `source`.
-    pub fn new(source: Source, cutter: Cutter) -> Self {
+    fn new(source: Source, cutter: Cutter) -> Self {
         Feed {
             source,
             cutter,
@@ -54,22 +54,23 @@ impl Feed {
         }
     }
 
-    /// Puts batch after batch into the queue. Blocks: it has a thread of its own.
-    pub fn run(&mut self, queue: &Queue, rest: &Mutex<Rest>) -> End {
+    /// Puts batch after batch into the queue. Gives back whether that was all.
+    fn run(&mut self, queue: &Queue, position: &Mutex<Position>) -> Result<bool> {
         let mut long = None;
         loop {
-            let piece = match self.next(queue.size(), queue.read_until(), || queue.is_stopping()) {
-                Ok(Some(piece)) => piece,
-                Ok(None) if self.is_done() => return self.check_unchanged(),
-                Ok(None) => return End::Stopped,
-                Err(error) => return End::Broken(error),
+            let next = self.next(queue.size(), queue.read_until(), || queue.is_stopping())?;
+            let Some(piece) = next else {
+                if self.is_done() {
+                    self.source.check_unchanged()?;
+                }
+                return Ok(self.is_done());
             };
             if !self.put(piece, queue, &mut long) {
-                return End::Stopped;
+                return Ok(false);
             }
             if long.is_none() {
-                let (offset, line) = self.cutter.rest();
-                *rest.lock().expect("nothing panics while it is held") = Rest { offset, line };
+                let mut position = position.lock().expect("nothing panics while it is held");
+                (position.offset, position.line) = self.cutter.rest();
             }
         }
     }
@@ -144,13 +145,6 @@ impl Feed {
     /// Whether the source, or its range, has ended and all of its lines were cut.
     fn is_done(&self) -> bool {
         self.ended && self.cutter.is_empty()
-    }
-
-    fn check_unchanged(&self) -> End {
-        match self.source.check_unchanged() {
-            Ok(()) => End::Clean,
-            Err(error) => End::Broken(error),
-        }
     }
 
     fn finish(&mut self) {
@@ -230,15 +224,25 @@ pub fn ended(batch: &Batch) -> Vec<u8> {
     bytes
 }
 
-/// Feeds on a thread of its own; gives the feed back when it has ended.
+/// Opens a source and feeds its lines, on a thread of its own.
 pub fn spawn(
-    mut feed: Box<Feed>,
+    opening: impl Future<Output = Result<Source>> + Send + 'static,
+    cutter: Cutter,
     queue: Arc<Queue>,
-    rest: Arc<Mutex<Rest>>,
-) -> tokio::task::JoinHandle<(Box<Feed>, End)> {
+    position: Arc<Mutex<Position>>,
+) -> JoinHandle<Result<Fed>> {
     tokio::task::spawn_blocking(move || {
-        let end = feed.run(&queue, &rest);
+        let source = Handle::current().block_on(opening)?;
+        let etag = source.etag.clone();
+        if etag.is_some() {
+            position
+                .lock()
+                .expect("nothing panics while it is held")
+                .etag = etag;
+        }
+        let mut feed = Box::new(Feed::new(source, cutter));
+        let all = feed.run(&queue, &position)?;
         queue.close();
-        (feed, end)
+        Ok(Fed { feed, all })
     })
 }

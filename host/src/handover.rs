@@ -9,7 +9,7 @@ use crate::batch::{Batch, count_lines};
 use crate::config::{Config, Unread};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::feed::{self, Feed, Rest};
+use crate::feed::{self, Feed};
 use crate::pool::Event;
 use crate::report::Errors;
 use crate::request::Request;
@@ -64,17 +64,11 @@ impl Left {
         }
     }
 
-    /// Where it begins.
-    pub fn rest(&self) -> Rest {
+    /// Where it begins: the offset and number of its first line.
+    pub fn position(&self) -> (u64, u64) {
         match self {
-            Left::Batch(batch) => Rest {
-                offset: batch.offset,
-                line: batch.first_line,
-            },
-            Left::Long { line, offset, .. } => Rest {
-                offset: *offset,
-                line: *line,
-            },
+            Left::Batch(batch) => (batch.offset, batch.first_line),
+            Left::Long { line, offset, .. } => (*offset, *line),
         }
     }
 }

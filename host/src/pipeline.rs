@@ -1,31 +1,25 @@
 //! The life of a request: the only module that knows every stage.
 
+mod leave;
+mod work;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
-
-use crate::batch::{Cutter, Size, Window};
 use crate::closer::Closer;
 use crate::completion::{self, Action};
 use crate::config::{self, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::feed::{self, End, Feed, Rest};
-use crate::handover::{self, Left};
-use crate::order::Order;
-use crate::pool::{self, Event, Queue, Sizing};
 use crate::progress::Progress;
 use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Plugin};
-use crate::source::Source;
 use crate::stop::{Reason, Stop};
 use crate::storage::Storage;
-use crate::worker::{Poison, Shop, Worker};
+use crate::worker::{Poison, Shop};
 
 /// How long after the end of work a batch that does not give up its thread is waited for.
 const GRACE: Duration = Duration::from_millis(10);
@@ -102,31 +96,6 @@ struct Prepared {
     read_to_end: bool,
 }
 
-/// How reading and working ended.
-struct Worked {
-    /// Gives the feed back once reading has ended.
-    feeding: Feeding,
-    /// What was read and not loaded, in order.
-    left: Vec<Left>,
-    /// What the feed announces while it comes to its end.
-    arriving: mpsc::UnboundedReceiver<Event>,
-    /// Where the first line stands that was not read.
-    rest: Arc<Mutex<Rest>>,
-}
-
-/// What was read and not loaded: where it begins, and how many lines it is.
-#[derive(Default)]
-struct Leftover {
-    first: Option<Rest>,
-    lines: u64,
-}
-
-/// The feed while it runs, and what became of it.
-enum Feeding {
-    Running(JoinHandle<(Box<Feed>, End)>),
-    Ended(Box<Feed>, End),
-}
-
 impl Run {
     fn new(
         host: &Host,
@@ -176,24 +145,11 @@ impl Run {
     /// Opens the source, lets the pool work, commits in order, hands over what is left, checks the books, and stores
     /// everything where it will be.
     async fn prepare(&mut self) -> Result<Prepared> {
-        let source = Source::open(
-            &self.host.storage,
-            &self.request.source,
-            &self.host.progress,
-        )
-        .await?;
-        if self.request.source.etag.is_none() {
-            self.request.source.etag.clone_from(&source.etag);
-        }
-        let in_time = Instant::now() < self.deadline.read;
-        if in_time {
-            self.closer.pre().await?;
-        }
-        let worked = self.work(source).await?;
+        let worked = self.work().await?;
         let systemic = matches!(self.shop.stop.reason(), Some(Reason::Systemic(_)));
         self.router.settle(systemic).await?;
         let (pointer, read_to_end) = self.hand_over(worked).await?;
-        if in_time {
+        if self.shop.guest.is_open() {
             self.post().await?;
         }
         self.check_books()?;
@@ -211,298 +167,6 @@ impl Run {
         match prepared.read_to_end {
             true => self.complete().await,
             false => Ok(()),
-        }
-    }
-
-    /// Reads, runs and commits until the source ends or work stops.
-    async fn work(&mut self, source: Source) -> Result<Worked> {
-        let config = self.host.config.clone();
-        let (events, mut arriving) = mpsc::unbounded_channel();
-        let fixed = config
-            .batch_lines
-            .map(Size::Lines)
-            .or(config.batch_bytes.map(Size::Bytes));
-        let sizing = Sizing::new(fixed, config.batch_bytes_max);
-        let stop = self.shop.stop.clone();
-        let queue = Arc::new(Queue::new(
-            config.concurrency,
-            sizing,
-            self.deadline,
-            stop,
-            events,
-        ));
-        let workers = (0..config.concurrency)
-            .map(|_| Worker::new(self.shop.clone()))
-            .collect();
-        let mut tasks = pool::start(workers, &queue, self.shop.plugin.compute());
-
-        let (cutter, rest) = self.cutter();
-        let mut feeding = Feeding::Running(feed::spawn(
-            Box::new(Feed::new(source, cutter)),
-            queue.clone(),
-            rest.clone(),
-        ));
-        let committed = self
-            .commit_all(&queue, &mut arriving, &mut feeding, &mut tasks)
-            .await;
-        // Whatever happened, no worker goes on.
-        self.shop.stop.cut();
-        let order = committed?;
-        let left = self.settle_pending(&queue, &mut arriving, order).await?;
-        Ok(Worked {
-            feeding,
-            left,
-            arriving,
-            rest,
-        })
-    }
-
-    fn cutter(&self) -> (Cutter, Arc<Mutex<Rest>>) {
-        let range = self.request.source.range;
-        let offset = range.map_or(0, |range| range.offset);
-        let end = range.and_then(|range| range.length.map(|length| offset.saturating_add(length)));
-        let line = self.request.source.first_line;
-        let cutter = Cutter::new(
-            Window { offset, end },
-            line,
-            self.host.config.line_bytes_max,
-        );
-        (cutter, Arc::new(Mutex::new(Rest { offset, line })))
-    }
-
-    /// Commits what arrives, in line order, until everything is committed or work has stopped. Gives back what waits
-    /// for an earlier batch that does not come.
-    async fn commit_all(
-        &mut self,
-        queue: &Queue,
-        arriving: &mut mpsc::UnboundedReceiver<Event>,
-        feeding: &mut Feeding,
-        workers: &mut JoinSet<()>,
-    ) -> Result<Order> {
-        let mut order = Order::new(self.host.config.ordered);
-        let mut over = self.deadline.work + GRACE;
-        let stop = self.shop.stop.clone();
-        let (mut draining, mut cutting) = (false, false);
-        loop {
-            let ended = matches!(feeding, Feeding::Ended(..));
-            if ended && order.is_empty() && queue.is_empty() || draining && !queue.is_running() {
-                return Ok(order);
-            }
-            tokio::select! {
-                biased;
-                Some(event) = arriving.recv() => {
-                    order.push(event);
-                    while let Some(event) = order.pop() {
-                        self.commit(queue, event).await?;
-                    }
-                }
-                fed = feeding.join(), if !ended => {
-                    let (feed, end) = fed?;
-                    if let End::Broken(error) = end {
-                        return Err(error);
-                    }
-                    *feeding = Feeding::Ended(feed, end);
-                }
-                Some(Err(error)) = workers.join_next() => return Err(bug("a worker", error)),
-                () = stop.cutting().cancelled(), if !cutting => {
-                    cutting = true;
-                    over = over.min(Instant::now() + GRACE);
-                }
-                () = stop.draining().cancelled(), if !draining => draining = true,
-                () = tokio::time::sleep_until(over.into()) => return Ok(order),
-            }
-        }
-    }
-
-    async fn commit(&mut self, queue: &Queue, event: Event) -> Result<()> {
-        match event {
-            Event::Done(done) => {
-                let seq = done.batch.seq;
-                let partials = self.router.commit(done).await?;
-                self.closer.add(partials).await?;
-                queue.committed(seq);
-                Ok(())
-            }
-            Event::Long {
-                line,
-                offset,
-                mut bytes,
-                ..
-            } => match self.router.long(line, offset, &mut bytes).await? {
-                true => Ok(()),
-                false => Err(Error::Timeout {
-                    action: format!("read line {line} to its end, which is very long"),
-                }),
-            },
-        }
-    }
-
-    /// Commits what is done although an earlier batch is not, blames what was started and did not end, and gives
-    /// back what was never started: nothing behind it was loaded.
-    async fn settle_pending(
-        &mut self,
-        queue: &Queue,
-        arriving: &mut mpsc::UnboundedReceiver<Event>,
-        mut order: Order,
-    ) -> Result<Vec<Left>> {
-        while let Ok(event) = arriving.try_recv() {
-            order.push(event);
-        }
-        let mut events = order.into_rest();
-        let pending = queue.take_pending();
-        let waiting: Vec<u64> = pending
-            .iter()
-            .filter(|batch| batch.withdraw())
-            .map(|batch| batch.seq)
-            .collect();
-        let started = pending
-            .iter()
-            .filter(|batch| !waiting.contains(&batch.seq))
-            .map(|batch| batch.seq)
-            .max();
-        let mut pending: std::collections::BTreeMap<u64, _> = pending
-            .into_iter()
-            .map(|batch| (batch.seq, batch))
-            .collect();
-        let mut left = Vec::new();
-        let places: std::collections::BTreeSet<u64> =
-            pending.keys().chain(events.keys()).copied().collect();
-        for seq in places {
-            let loaded = started.is_some_and(|started| seq <= started);
-            match (events.remove(&seq), pending.remove(&seq)) {
-                (Some(Event::Done(done)), _) => self.commit(queue, Event::Done(done)).await?,
-                (Some(long), _) if loaded => self.commit(queue, long).await?,
-                (
-                    Some(Event::Long {
-                        line,
-                        offset,
-                        bytes,
-                        ..
-                    }),
-                    _,
-                ) => left.push(Left::Long {
-                    line,
-                    offset,
-                    bytes,
-                }),
-                (None, Some(batch)) if loaded => {
-                    self.router
-                        .abandon(batch, "work stopped before the line was done")
-                        .await?
-                }
-                (None, Some(batch)) => left.push(Left::Batch(batch)),
-                (None, None) => {}
-            }
-        }
-        Ok(left)
-    }
-
-    /// Hands over what was not loaded, by pointer or by copy. Gives back the pointer, and whether the source was
-    /// read to its end.
-    async fn hand_over(&mut self, mut worked: Worked) -> Result<(Option<Vec<u8>>, bool)> {
-        let copies = handover::copies(&self.request, &self.host.config);
-        let mut left = Leftover::default();
-        for item in std::mem::take(&mut worked.left) {
-            self.leave(&mut left, item, copies).await?;
-        }
-        self.join_feed(&mut worked, &mut left, copies).await?;
-        let rest = *worked.rest.lock().expect("nothing panics while it is held");
-        match worked.feeding {
-            Feeding::Ended(_, End::Broken(error)) => Err(error),
-            Feeding::Ended(_, End::Clean) if left.first.is_none() => {
-                self.check_all_loaded(rest)?;
-                Ok((None, true))
-            }
-            feeding if copies => self.copy_rest(feeding, left.lines).await,
-            feeding => self.point_at_rest(feeding, &left, rest).await,
-        }
-    }
-
-    /// Copies an item that was read and not loaded, or lets go of it.
-    async fn leave(&mut self, left: &mut Leftover, item: Left, copies: bool) -> Result<()> {
-        left.first.get_or_insert(item.rest());
-        left.lines += match copies {
-            true => handover::copy_left(&mut self.router, item).await?,
-            false => item.lines(),
-        };
-        Ok(())
-    }
-
-    /// Waits for the feed to end. Pieces of a long line that it waits to be rid of are taken.
-    async fn join_feed(
-        &mut self,
-        worked: &mut Worked,
-        left: &mut Leftover,
-        copies: bool,
-    ) -> Result<()> {
-        let until = tokio::time::Instant::now() + FEED_GRACE;
-        while let Feeding::Running(_) = worked.feeding {
-            tokio::select! {
-                biased;
-                Some(event) = worked.arriving.recv() => {
-                    if let Some(long) = Left::of(event) {
-                        self.leave(left, long, copies).await?;
-                    }
-                }
-                fed = worked.feeding.join() => {
-                    let (feed, end) = fed?;
-                    worked.feeding = Feeding::Ended(feed, end);
-                }
-                () = tokio::time::sleep_until(until) => break,
-            }
-        }
-        while let Ok(event) = worked.arriving.try_recv() {
-            if let Some(long) = Left::of(event) {
-                self.leave(left, long, copies).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn copy_rest(
-        &mut self,
-        feeding: Feeding,
-        copied: u64,
-    ) -> Result<(Option<Vec<u8>>, bool)> {
-        self.left = true;
-        let until = handover::until(&self.deadline, &self.shop.stop);
-        let (lines, ended) = match feeding {
-            Feeding::Running(_) => return Err(handover::not_copied()),
-            Feeding::Ended(_, End::Clean) => (0, true),
-            Feeding::Ended(feed, _) => handover::copy_rest(&mut self.router, feed, until).await?,
-        };
-        self.unread = ended.then_some(copied + lines);
-        handover::check_copied(&self.request, ended, &mut self.router.errors)?;
-        Ok((None, ended))
-    }
-
-    async fn point_at_rest(
-        &mut self,
-        feeding: Feeding,
-        left: &Leftover,
-        rest: Rest,
-    ) -> Result<(Option<Vec<u8>>, bool)> {
-        self.left = true;
-        let until = handover::until(&self.deadline, &self.shop.stop);
-        let behind = match feeding {
-            Feeding::Running(_) => None,
-            Feeding::Ended(_, End::Clean) => Some(0),
-            Feeding::Ended(feed, _) => handover::count_rest(feed, until).await?,
-        };
-        self.unread = behind.map(|lines| lines + left.lines);
-        let Rest { offset, line } = left.first.unwrap_or(rest);
-        let pointer = self.request.leftover(&self.host.cwd, offset, line);
-        let invalid =
-            |error: RequestError| Error::invalid("the rest of the source", error.to_string());
-        Ok((Some(pointer.map_err(invalid)?.to_json()), false))
-    }
-
-    /// The reader has counted the lines too: both must have come to the same.
-    fn check_all_loaded(&self, rest: Rest) -> Result<()> {
-        let read = rest.line - self.request.source.first_line;
-        match read == self.router.counts.loaded {
-            true => Ok(()),
-            false => Err(self.unbalanced(&format!("{read} lines were read"))),
         }
     }
 
@@ -573,30 +237,13 @@ impl Run {
         report.unread = self.unread;
         report.batches = self.router.batches;
         report.traps = self.router.traps;
-        report.fuel = self.router.fuel + self.closer.fuel;
+        report.fuel = self.router.fuel + self.closer.fuel + self.shop.guest.fuel();
         report.metrics = self.router.metrics;
         report.errors = self.router.errors;
         report.latency = self.router.latency;
         if let Some(error) = error {
             report.fail_with(&error, ending);
         }
-    }
-}
-
-impl Feeding {
-    async fn join(&mut self) -> Result<(Box<Feed>, End)> {
-        match self {
-            Feeding::Running(handle) => handle.await.map_err(|error| bug("the reader", error)),
-            Feeding::Ended(..) => std::future::pending().await,
-        }
-    }
-}
-
-/// A task of linemill's own panicked.
-fn bug(what: &str, error: JoinError) -> Error {
-    Error::Io {
-        action: format!("go on: {what} failed, which is a bug of linemill"),
-        source: Box::new(error),
     }
 }
 

@@ -17,8 +17,10 @@ use crate::worker::{Done, Worker};
 const BATCH_TIME: Duration = Duration::from_millis(10);
 /// By how much the size may grow from one batch to the next.
 const GROWTH_MAX: f64 = 8.0;
-/// Batches that may wait, run or wait to be committed, for each worker.
+/// Room for batches that wait, run or wait to be committed, for each worker: so many of the largest size.
 const BATCHES_PER_WORKER: usize = 3;
+/// A small batch takes up so little of the room that a large one takes.
+const PARTS: usize = 16;
 
 /// What reaches the one who commits.
 pub enum Event {
@@ -45,6 +47,7 @@ pub struct Queue {
     waiting: async_channel::Sender<Arc<Batch>>,
     taking: async_channel::Receiver<Arc<Batch>>,
     room: Arc<Semaphore>,
+    parts: usize,
     pending: Mutex<BTreeMap<u64, (Arc<Batch>, OwnedSemaphorePermit)>>,
     running: AtomicUsize,
     events: mpsc::UnboundedSender<Event>,
@@ -70,7 +73,8 @@ impl Queue {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let (waiting, taking) = async_channel::unbounded();
-        let room = Arc::new(Semaphore::new(workers * BATCHES_PER_WORKER + 1));
+        let parts = workers * BATCHES_PER_WORKER * PARTS;
+        let room = Arc::new(Semaphore::new(parts));
         Queue {
             sizing,
             deadline,
@@ -78,6 +82,7 @@ impl Queue {
             waiting,
             taking,
             room,
+            parts,
             pending: Mutex::default(),
             running: AtomicUsize::new(0),
             events,
@@ -89,9 +94,11 @@ impl Queue {
     /// # Errors
     /// The request stops; the batch comes back.
     pub async fn put(&self, batch: Batch) -> Result<(), Batch> {
+        let part = self.sizing.bytes_max / PARTS + 1;
+        let parts = batch.bytes().len().div_ceil(part).clamp(1, self.parts);
         let room = tokio::select! {
             biased;
-            room = self.room.clone().acquire_owned() => room.expect("the semaphore is never closed"),
+            room = self.room.clone().acquire_many_owned(parts as u32) => room.expect("the semaphore is never closed"),
             () = self.stop.draining().cancelled() => return Err(batch),
             () = tokio::time::sleep_until(self.deadline.work.into()) => return Err(batch),
         };

@@ -3,6 +3,8 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod deadlines;
+mod sources;
 mod support;
 
 #[test]

@@ -163,8 +163,8 @@ impl Sample<'_> {
             .pre(&self.guest, &call)
             .await
             .map_err(|trap| anyhow!("pre: {trap}"))?;
-        self.guest
-            .set_context(context.map_err(|failure| anyhow!("pre failed: {failure}"))?);
+        let context = context.map_err(|failure| anyhow!("pre failed: {failure}"))?;
+        self.guest.open(context, instance.fuel_used(&call));
         Ok(())
     }
 

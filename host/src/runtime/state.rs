@@ -39,7 +39,7 @@ pub struct GuestContext {
     pub deadline: Deadline,
     /// Name of the plugin, for its log events.
     pub plugin: String,
-    context: OnceLock<Vec<u8>>,
+    context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
 
@@ -70,10 +70,20 @@ impl GuestContext {
         }
     }
 
-    /// Keeps what `pre` returned, for every instance; the first call counts.
-    pub fn set_context(&self, context: Vec<u8>) {
+    /// Keeps what `pre` returned, for every instance, and the fuel that it used; the first call counts.
+    pub fn open(&self, context: Vec<u8>, fuel: u64) {
         // A second call would mean that `pre` ran twice, which no request does.
-        let _ = self.context.set(context);
+        let _ = self.context.set((context, fuel));
+    }
+
+    /// Whether `pre` has run.
+    pub fn is_open(&self) -> bool {
+        self.context.get().is_some()
+    }
+
+    /// Fuel that `pre` used.
+    pub fn fuel(&self) -> u64 {
+        self.context.get().map_or(0, |(_, fuel)| *fuel)
     }
 
     /// How many log events were dropped because the plugin logged too much.
@@ -177,7 +187,10 @@ impl types::Host for State {}
 
 impl host::Host for State {
     fn context(&mut self) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.guest.context.get().cloned().unwrap_or_default())
+        let context = self.guest.context.get();
+        Ok(context
+            .map(|(context, _)| context.clone())
+            .unwrap_or_default())
     }
 
     fn setting(&mut self, name: String) -> wasmtime::Result<Option<String>> {

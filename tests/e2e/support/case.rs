@@ -62,6 +62,7 @@ impl Case {
         let mut case = self.clone();
         case.sources.clear();
         case.stdin = None;
+        case.stdin_stays_open = false;
         case.range = (None, None);
         case
     }

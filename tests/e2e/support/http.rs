@@ -47,8 +47,15 @@ impl HttpServer {
     pub(crate) fn serving(headers: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         HttpServer::start(move |asked, stream| {
-            let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n", body.len());
-            respond(stream, &head, if asked.method == "HEAD" { b"" } else { &body });
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n",
+                body.len()
+            );
+            respond(
+                stream,
+                &head,
+                if asked.method == "HEAD" { b"" } else { &body },
+            );
         })
     }
 
@@ -69,7 +76,11 @@ impl Drop for HttpServer {
 /// Sends a head, whose lines are ended, and a body. That nobody listens any more is no error.
 pub(crate) fn respond(stream: &mut TcpStream, head: &str, body: &[u8]) {
     let head = format!("{head}Connection: close\r\n\r\n");
-    drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
+    drop(
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body)),
+    );
 }
 
 impl Asked {
@@ -84,13 +95,19 @@ impl Asked {
         };
         let lines = lines.take_while(|line| !line.is_empty());
         let headers = lines.filter_map(header).collect();
-        Some(Asked { method, path, headers })
+        Some(Asked {
+            method,
+            path,
+            headers,
+        })
     }
 
     /// A header by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
-        headers.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first byte of the range that is asked for.

@@ -14,7 +14,11 @@ impl Pipe {
         let folder = path.parent().expect("a file is in a folder");
         std::fs::create_dir_all(folder).expect("the folder of a case can be written to");
         let made = Command::new("mkfifo").arg(&path).status();
-        assert!(made.is_ok_and(|status| status.success()), "mkfifo {}", path.display());
+        assert!(
+            made.is_ok_and(|status| status.success()),
+            "mkfifo {}",
+            path.display()
+        );
         Pipe(path)
     }
 
