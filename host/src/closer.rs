@@ -18,7 +18,6 @@ const FOLD_BYTES: usize = 1024 * 1024;
 /// Keeps the partials of a request, in line order, and closes it.
 pub struct Closer {
     shop: Arc<Shop>,
-    instance: Option<Instance>,
     partials: Vec<Vec<u8>>,
     bytes: usize,
     /// Fuel that `merge` and `post` used.
@@ -30,7 +29,6 @@ impl Closer {
     pub fn new(shop: Arc<Shop>) -> Self {
         Closer {
             shop,
-            instance: None,
             partials: Vec::new(),
             bytes: 0,
             fuel: 0,
@@ -83,11 +81,11 @@ impl Closer {
         self.shop.call(half.max(deadline.work), &Stop::default())
     }
 
-    /// Does it on the plugin's threads.
+    /// Does it on the plugin's threads, in the instance that `pre` ran in.
     async fn call(&mut self, task: Task, call: Call) -> Result<Outcome> {
-        let (shop, instance) = (self.shop.clone(), self.instance.take());
+        let shop = self.shop.clone();
         let running = self.shop.plugin.compute().spawn(async move {
-            let mut instance = match instance {
+            let mut instance = match shop.take_opener() {
                 Some(instance) => instance,
                 None => {
                     let started = Instance::start(&shop.plugin, &shop.guest, &call).await;
@@ -96,17 +94,17 @@ impl Closer {
             };
             let mut fuel = 0;
             let done = task.run(&mut instance, &shop, &call, &mut fuel).await?;
-            Ok::<_, String>((done, instance, fuel))
+            shop.keep_opener(instance);
+            Ok::<_, String>((done, fuel))
         });
         let done = running.await.unwrap_or_else(|error| Err(error.to_string()));
-        let (outcome, instance, fuel) = done.map_err(|message| failed(&self.shop, message))?;
-        self.instance = Some(instance);
+        let (outcome, fuel) = done.map_err(|message| failed(&self.shop, message))?;
         self.fuel += fuel;
         Ok(outcome)
     }
 }
 
-/// Runs `pre` in an instance of its own, here and now; what it returns reaches every instance.
+/// Runs `pre`, here and now; what it returns reaches every instance. Its own is kept for folding and `post`.
 ///
 /// # Errors
 /// It failed or trapped.
@@ -117,6 +115,7 @@ pub async fn pre(shop: &Shop) -> Result<()> {
     let returned = instance.pre(&shop.guest, &call).await;
     let context = said("pre", returned).map_err(|message| failed(shop, message))?;
     shop.guest.open(context, instance.fuel_used(&call));
+    shop.keep_opener(instance);
     Ok(())
 }
 

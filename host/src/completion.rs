@@ -45,6 +45,27 @@ pub async fn complete(
     }
 }
 
+/// Refuses what cannot be done to such a source, whatever it holds: known before anything is read.
+pub fn refuse(storage: &Storage, source_url: &str, action: &Action) -> Result<()> {
+    match action {
+        Action::Keep => Ok(()),
+        _ => storage.locate(source_url)?.refuse_http("delete or move"),
+    }
+}
+
+/// Refuses a source that is not what was read any more: `etag` is the entity tag from then.
+pub async fn check_unchanged(
+    storage: &Storage,
+    source_url: &str,
+    etag: Option<&str>,
+) -> Result<()> {
+    let source = storage.locate(source_url)?;
+    match source.is_stdio() {
+        true => Ok(()),
+        false => refuse_changed(&source, etag).await,
+    }
+}
+
 async fn refuse_changed(source: &Location, etag: Option<&str>) -> Result<()> {
     match source.head().await?.may_be(etag) {
         true => Ok(()),

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::batch::{Batch, Cutter, Piece, Size, count_lines};
 use crate::error::Result;
 use crate::pool::{Event, Queue};
-use crate::source::{Arrived, Source};
+use crate::source::{Arrived, Source, Wait};
 
 /// Pieces of a long line that may wait to be written.
 const LONG_PIECES: usize = 4;
@@ -58,7 +58,7 @@ impl Feed {
     fn run(&mut self, queue: &Queue, position: &Mutex<Position>) -> Result<bool> {
         let mut long = None;
         loop {
-            let next = self.next(queue.size(), queue.read_until(), || queue.is_stopping())?;
+            let next = self.next(queue.size(), &queue.read_wait())?;
             let Some(piece) = next else {
                 if self.is_done() {
                     self.source.check_unchanged()?;
@@ -114,14 +114,9 @@ impl Feed {
     }
 
     /// The next piece; `None`: the source has ended, or it is time to stop.
-    fn next(
-        &mut self,
-        size: Size,
-        until: Instant,
-        stopping: impl Fn() -> bool,
-    ) -> Result<Option<Piece>> {
+    fn next(&mut self, size: Size, wait: &Wait) -> Result<Option<Piece>> {
         loop {
-            if stopping() || Instant::now() >= until {
+            if wait.stop.is_cancelled() || Instant::now() >= wait.until {
                 return Ok(None);
             }
             if let Some(piece) = self.cutter.next(size) {
@@ -130,8 +125,7 @@ impl Feed {
             if self.ended {
                 return Ok(None);
             }
-            let patient = !matches!(size, Size::About(_));
-            match self.source.read(self.cutter.space(size), until, patient)? {
+            match self.source.read(self.cutter.space(size), wait)? {
                 Arrived::Bytes(n) => self.cutter.advance(n),
                 Arrived::End => self.finish(),
                 Arrived::Nothing => {}
@@ -154,14 +148,20 @@ impl Feed {
 
     /// Counts the lines that are left, where they are at most `bytes_max` bytes; `None`: they are more, or it took
     /// too long. Blocks.
-    pub fn count_rest(&mut self, until: Instant, bytes_max: usize) -> Option<u64> {
+    ///
+    /// # Errors
+    /// The source broke.
+    pub fn count_rest(&mut self, until: Instant, bytes_max: usize) -> Result<Option<u64>> {
         let size = Size::About(bytes_max);
         let mut lines = self
             .unsent
             .take()
             .map_or(0, |unsent| count_lines(&unsent) as u64);
         let mut bytes = 0;
-        while let Ok(Some(piece)) = self.next(size, until, || bytes > bytes_max) {
+        let wait = Wait::until(until);
+        while bytes <= bytes_max
+            && let Some(piece) = self.next(size, &wait)?
+        {
             match piece {
                 Piece::Batch(batch) => {
                     lines += batch.lines as u64;
@@ -172,7 +172,10 @@ impl Feed {
                 Piece::LongEnd => {}
             }
         }
-        self.is_done().then_some(lines)
+        if self.is_done() {
+            self.source.check_unchanged()?;
+        }
+        Ok(self.is_done().then_some(lines))
     }
 
     /// Hands over the bytes of all lines that are left, piece by piece, each of whole lines (a long one in parts).
@@ -189,7 +192,8 @@ impl Feed {
         {
             return Ok(false);
         }
-        while let Some(piece) = self.next(size, until, || to.is_closed())? {
+        let wait = Wait::until(until);
+        while let Some(piece) = self.next(size, &wait)? {
             let bytes = match piece {
                 Piece::Batch(batch) => ended(&batch),
                 Piece::LongStart { .. } => continue,

@@ -119,7 +119,7 @@ pub async fn copy_left(router: &mut Router, left: Left) -> Result<u64> {
 /// Counts the lines that were not read, where that costs next to nothing.
 pub async fn count_rest(mut feed: Box<Feed>, until: Instant) -> Result<Option<u64>> {
     let counting = tokio::task::spawn_blocking(move || feed.count_rest(until, COUNTED_MAX));
-    counting.await.map_err(broken)
+    counting.await.map_err(broken)?
 }
 
 fn broken(error: tokio::task::JoinError) -> Error {

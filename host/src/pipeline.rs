@@ -4,7 +4,7 @@ mod leave;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::closer::Closer;
@@ -127,6 +127,7 @@ impl Run {
             config,
             stop,
             poison,
+            opener: Mutex::default(),
         });
         let closer = Closer::new(shop.clone());
         Ok(Run {
@@ -145,6 +146,11 @@ impl Run {
     /// Opens the source, lets the pool work, commits in order, hands over what is left, checks the books, and stores
     /// everything where it will be.
     async fn prepare(&mut self) -> Result<Prepared> {
+        completion::refuse(
+            &self.host.storage,
+            &self.request.source.url,
+            &self.action()?,
+        )?;
         let worked = self.work().await?;
         let systemic = matches!(self.shop.stop.reason(), Some(Reason::Systemic(_)));
         self.router.settle(systemic).await?;
@@ -163,11 +169,40 @@ impl Run {
     /// Makes everything visible, then completes the source. What is visible stays so when the source cannot be
     /// completed: it may be gone all the same.
     async fn conclude(&mut self, prepared: Prepared, written: &mut Written) -> Result<()> {
+        let action = self.action()?;
+        let source = &self.request.source;
+        let (storage, etag) = (&self.host.storage, source.etag.as_deref());
+        if action != Action::Keep
+            && prepared.read_to_end
+            && let Err(error) = completion::check_unchanged(storage, &source.url, etag).await
+        {
+            prepared.sealed.abort().await;
+            return Err(error);
+        }
         *written = prepared.sealed.publish().await?;
+        // What a pointer said is done, or handed on by the next one.
+        if let Some(pointer) = &source.pointer
+            && action != Action::Keep
+        {
+            completion::complete(storage, pointer, None, Action::Delete).await?;
+        }
         match prepared.read_to_end {
-            true => self.complete().await,
+            true => completion::complete(storage, &source.url, etag, action).await,
             false => Ok(()),
         }
+    }
+
+    /// What is to become of the source.
+    fn action(&self) -> Result<Action> {
+        let invalid = |error: RequestError| Error::invalid("move_url", error.to_string());
+        Ok(match self.host.config.completion {
+            Completion::Keep => Action::Keep,
+            Completion::Delete => Action::Delete,
+            Completion::Move => {
+                let to_url = self.names.moved(&self.host.config).map_err(invalid)?;
+                to_url.map_or(Action::Keep, |to_url| Action::Move { to_url })
+            }
+        })
     }
 
     async fn post(&mut self) -> Result<()> {
@@ -188,30 +223,6 @@ impl Run {
             format!("the books do not balance: {why}, {:?}", self.router.counts),
             "this is a bug of linemill; nothing was written, and the source is as it was",
         )
-    }
-
-    async fn complete(&mut self) -> Result<()> {
-        let invalid = |error: RequestError| Error::invalid("move_url", error.to_string());
-        let action = match self.host.config.completion {
-            Completion::Keep => return Ok(()),
-            Completion::Delete => Action::Delete,
-            Completion::Move => match self.names.moved(&self.host.config).map_err(invalid)? {
-                Some(to_url) => Action::Move { to_url },
-                None => return Ok(()),
-            },
-        };
-        let source = &self.request.source;
-        completion::complete(
-            &self.host.storage,
-            &source.url,
-            source.etag.as_deref(),
-            action,
-        )
-        .await?;
-        if let Some(pointer) = &source.pointer {
-            completion::complete(&self.host.storage, pointer, None, Action::Delete).await?;
-        }
-        Ok(())
     }
 
     /// Writes into the report what became of the request.

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Size};
 use crate::deadline::Deadline;
+use crate::source::Wait;
 use crate::stop::Stop;
 use crate::worker::{Done, Worker};
 
@@ -50,6 +51,7 @@ pub struct Queue {
     parts: usize,
     pending: Mutex<BTreeMap<u64, (Arc<Batch>, OwnedSemaphorePermit)>>,
     running: AtomicUsize,
+    idle: Notify,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -85,6 +87,7 @@ impl Queue {
             parts,
             pending: Mutex::default(),
             running: AtomicUsize::new(0),
+            idle: Notify::new(),
             events,
         }
     }
@@ -124,13 +127,17 @@ impl Queue {
         self.sizing.size()
     }
 
-    /// When reading stops.
-    pub fn read_until(&self) -> Instant {
-        self.deadline.read
+    /// How long a read may wait: until reading stops. Batches of a fixed size wait to be filled.
+    pub fn read_wait(&self) -> Wait {
+        Wait {
+            until: self.deadline.read,
+            stop: self.stop.draining().clone(),
+            patient: !matches!(self.size(), Size::About(_)),
+        }
     }
 
-    /// Whether no further batch is to be read.
-    pub fn is_stopping(&self) -> bool {
+    /// Whether no further batch is to be started.
+    fn is_stopping(&self) -> bool {
         self.stop.draining().is_cancelled()
     }
 
@@ -157,6 +164,16 @@ impl Queue {
         self.running.load(Ordering::Acquire) > 0
     }
 
+    /// Waits until a worker has done a batch and sent its event.
+    pub async fn idle(&self) {
+        self.idle.notified().await;
+    }
+
+    fn done(&self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
+        self.idle.notify_one();
+    }
+
     /// The next batch for a worker; `None`: there are no more, or it is time to stop.
     async fn take(&self) -> Option<Arc<Batch>> {
         loop {
@@ -173,7 +190,7 @@ impl Queue {
             if batch.start() {
                 return Some(batch);
             }
-            self.running.fetch_sub(1, Ordering::AcqRel);
+            self.done();
         }
     }
 
@@ -197,7 +214,7 @@ pub fn start(workers: Vec<Worker>, queue: &Arc<Queue>, on: &tokio::runtime::Hand
                 let done = worker.run(&batch).await;
                 queue.sizing.observe(batch.bytes().len(), start.elapsed());
                 let sent = queue.events.send(Event::Done(done));
-                queue.running.fetch_sub(1, Ordering::AcqRel);
+                queue.done();
                 if sent.is_err() {
                     break;
                 }

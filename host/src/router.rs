@@ -422,21 +422,23 @@ impl Router {
             destination.write(pointer).await?;
             open.push((Kind::Pointer, destination));
         }
+        let sealing = open.into_iter().map(async |(kind, destination)| {
+            let sealed = destination.seal().await;
+            sealed.map(|sealed| (kind, sealed))
+        });
         let mut sealed = SealedAll {
             objects: Vec::new(),
         };
-        let mut open = open.into_iter();
-        while let Some((kind, destination)) = open.next() {
-            match destination.seal().await {
-                Ok(object) => sealed.objects.push((kind, object)),
-                Err(error) => {
-                    sealed.abort().await;
-                    for (_, destination) in open {
-                        destination.abort().await;
-                    }
-                    return Err(error);
-                }
+        let mut failed = None;
+        for result in futures::future::join_all(sealing).await {
+            match result {
+                Ok(object) => sealed.objects.push(object),
+                Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if let Some(error) = failed {
+            sealed.abort().await;
+            return Err(error);
         }
         Ok(sealed)
     }

@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 use object_store::{Attribute, GetOptions, GetRange};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -39,6 +40,28 @@ enum Reader {
     File(File),
     /// Everything else.
     Stream(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+/// How long a read may wait for bytes.
+#[derive(Debug, Clone)]
+pub struct Wait {
+    /// Until then.
+    pub until: Instant,
+    /// Until this is cancelled.
+    pub stop: CancellationToken,
+    /// For more, although some are there.
+    pub patient: bool,
+}
+
+impl Wait {
+    /// Until a moment, for as much as there is room for.
+    pub fn until(until: Instant) -> Self {
+        Wait {
+            until,
+            stop: CancellationToken::new(),
+            patient: true,
+        }
+    }
 }
 
 /// What came of asking for more bytes.
@@ -97,17 +120,14 @@ impl Source {
         })
     }
 
-    /// Reads into `space`, for at most until `until`, filling it where the source is quick. Blocks: it must not be
-    /// called from async code. `patient`: waits for more although some lines are there.
+    /// Reads into `space`, filling it where the source is quick. Blocks: it must not be called from async code.
     ///
     /// # Errors
     /// The source broke off, or its compressed data are damaged.
-    pub fn read(&mut self, space: &mut [u8], until: Instant, patient: bool) -> Result<Arrived> {
+    pub fn read(&mut self, space: &mut [u8], wait: &Wait) -> Result<Arrived> {
         let read = match &mut self.reader {
             Reader::File(file) => read_file(file, space, &self.progress),
-            Reader::Stream(stream) => self
-                .runtime
-                .block_on(read_stream(stream, space, until, patient)),
+            Reader::Stream(stream) => self.runtime.block_on(read_stream(stream, space, wait)),
         };
         read.map_err(|error| self.broken(error))
     }
@@ -377,28 +397,31 @@ fn read_file(file: &mut File, space: &mut [u8], progress: &Progress) -> io::Resu
 async fn read_stream(
     stream: &mut Pin<Box<dyn AsyncRead + Send>>,
     space: &mut [u8],
-    until: Instant,
-    patient: bool,
+    wait: &Wait,
 ) -> io::Result<Arrived> {
     let mut filled = 0;
     let linger = Instant::now() + LINGER;
     while filled < space.len() {
-        let end = if filled > 0 && !patient {
-            until.min(linger)
-        } else {
-            until
+        let end = match filled > 0 && !wait.patient {
+            true => wait.until.min(linger),
+            false => wait.until,
         };
-        match tokio::time::timeout_at(end.into(), stream.read(&mut space[filled..])).await {
-            Ok(Ok(0)) => break,
-            Ok(Ok(n)) => filled += n,
+        let read = tokio::select! {
+            read = stream.read(&mut space[filled..]) => Some(read),
+            () = wait.stop.cancelled() => None,
+            () = tokio::time::sleep_until(end.into()) => None,
+        };
+        match read {
+            Some(Ok(0)) => break,
+            Some(Ok(n)) => filled += n,
             // What arrived before the stream broke is given out first; the next read says how it broke.
-            Ok(Err(error)) if filled == 0 => return Err(error),
-            Ok(Err(error)) => {
+            Some(Err(error)) if filled == 0 => return Err(error),
+            Some(Err(error)) => {
                 *stream = Box::pin(Broken(Some(error)));
                 break;
             }
-            Err(_) if filled == 0 => return Ok(Arrived::Nothing),
-            Err(_) => break,
+            None if filled == 0 => return Ok(Arrived::Nothing),
+            None => break,
         }
     }
     Ok(if filled == 0 {

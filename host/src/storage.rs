@@ -14,11 +14,13 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use crate::error::{Error, Result, shown};
 
 mod client;
+mod files;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transfer;
 
 use client::{Client, Settings};
+use files::{GLOB_OPTIONS, compiled, glob_files, is_pattern, list_folder};
 
 const SCHEMES: &str =
     "a plain path, file://, s3://, gs://, az://, http://, https://, memory:// or -";
@@ -211,12 +213,13 @@ impl Storage {
 
     /// All objects that match a pattern with `*`, `?`, `[…]` and `**`, sorted by URL.
     ///
-    /// `*` stays within one folder, `**` does not. What exists under that very name is
-    /// taken as it is, and so is a URL without any of those characters, which must exist.
+    /// `*` stays within one folder, `**` does not. Neither stands for a leading `.`, and `**` does not
+    /// follow local links to folders. What exists under that very name is taken as it is, and so is a
+    /// URL without any of those characters, which must exist.
     pub async fn glob(&self, pattern: &str) -> Result<Vec<Listed>> {
         let location = self.locate(pattern);
         if let Ok(location) = &location
-            && (!pattern.contains(['*', '?', '[']) || location.is_local_object().await)
+            && (!is_pattern(pattern) || location.is_local_object().await)
         {
             let size = location.head().await?.size;
             let url = pattern.to_owned();
@@ -505,78 +508,6 @@ async fn is_folder_marker(location: &Location, meta: &ObjectMeta) -> object_stor
         Err(object_store::Error::NotFound { .. }) => Ok(true),
         Err(e) => Err(e),
     }
-}
-
-async fn list_folder(folder: PathBuf, base: String) -> Result<Vec<Listed>> {
-    let task = tokio::task::spawn_blocking(move || {
-        let mut listed = Vec::new();
-        walk(&folder, &base, &mut listed).map(|()| listed)
-    });
-    task.await.expect("listing a folder does not panic")
-}
-
-/// Adds the files below `folder`, whose URL is `base`.
-fn walk(folder: &FilePath, base: &str, listed: &mut Vec<Listed>) -> Result<()> {
-    let failed = |e| Error::from_io(base, e);
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let name = name.to_str().ok_or_else(|| not_unicode(&entry.path()))?;
-        let kind = entry.file_type().map_err(failed)?;
-        if name.starts_with('.') {
-            continue;
-        } else if kind.is_dir() {
-            walk(&entry.path(), &format!("{base}{name}/"), listed)?;
-        } else if let Some(size) = file_size(&entry.path()).map_err(failed)? {
-            let url = format!("{base}{name}");
-            listed.push(Listed { url, size });
-        }
-    }
-    Ok(())
-}
-
-fn not_unicode(file: &FilePath) -> Error {
-    Error::invalid(file.to_string_lossy(), "has a name that is not UTF-8")
-}
-
-/// The size of a regular file; nothing for folders and for what is gone by now.
-fn file_size(file: &FilePath) -> std::io::Result<Option<u64>> {
-    match std::fs::metadata(file) {
-        Ok(found) => Ok(found.is_file().then_some(found.len())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
-
-fn compiled(pattern: &str) -> Result<glob::Pattern> {
-    glob::Pattern::new(pattern).map_err(|e| Error::invalid(pattern, e.to_string()))
-}
-
-async fn glob_files(before: &str, pattern: &str) -> Result<Vec<Listed>> {
-    compiled(pattern)?;
-    let (before, pattern) = (before.to_owned(), pattern.to_owned());
-    let task = tokio::task::spawn_blocking(move || {
-        let found = glob::glob_with(&pattern, GLOB_OPTIONS);
-        let found = found.map_err(|e| Error::invalid(&pattern, e.to_string()))?;
-        let mut listed = Vec::new();
-        for file in found {
-            let file = file.map_err(|e| Error::from_io(&pattern, e.into()))?;
-            let failed = |e| Error::from_io(&pattern, e);
-            if let Some(size) = file_size(&file).map_err(failed)? {
-                let name = file.to_str().ok_or_else(|| not_unicode(&file))?;
-                let url = format!("{before}{name}");
-                listed.push(Listed { url, size });
-            }
-        }
-        Ok(listed)
-    });
-    task.await.expect("matching files does not panic")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Keeps an instance and runs batches in it; after a trap it halves the batch until the poison lines stand alone.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
@@ -38,9 +38,22 @@ pub struct Shop {
     pub stop: Arc<Stop>,
     /// How many lines trap.
     pub poison: Poison,
+    /// The instance in which `pre` ran; it folds partials and runs `post`.
+    pub opener: Mutex<Option<Instance>>,
 }
 
 impl Shop {
+    /// Takes the instance that opened the request, if it is there.
+    pub fn take_opener(&self) -> Option<Instance> {
+        let mut opener = self.opener.lock().expect("nothing panics while it is held");
+        opener.take()
+    }
+
+    /// Keeps the instance that opened the request, for closing it.
+    pub fn keep_opener(&self, instance: Instance) {
+        *self.opener.lock().expect("nothing panics while it is held") = Some(instance);
+    }
+
     /// The budget of `pre`, `post` and `merge`, which ends at `cut_at` at the latest.
     pub fn call(&self, cut_at: Instant, stop: &Stop) -> Call {
         Call {

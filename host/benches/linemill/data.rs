@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// Bytes that are generated; a larger file repeats them. Little, as the peak memory of this process limits what can be
-/// seen of a child's.
+/// Bytes that are generated; a larger file repeats them.
 const BLOCK: usize = 8 << 20;
 
 /// A small generator of numbers (xorshift64*): the data need no better one.

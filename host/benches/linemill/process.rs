@@ -10,8 +10,6 @@ pub struct Ended {
     pub time: Duration,
     /// When it was gone.
     pub at: SystemTime,
-    /// Most memory that was resident, in bytes.
-    pub memory: u64,
     /// What it printed.
     pub stdout: String,
 }
@@ -27,34 +25,37 @@ pub fn run(command: &mut Command) -> io::Result<Ended> {
     if let Some(mut pipe) = child.stdout.take() {
         pipe.read_to_string(&mut stdout)?;
     }
-    let usage = wait(child.id())?;
+    child.wait()?;
     Ok(Ended {
         time: start.elapsed(),
         at: SystemTime::now(),
-        memory: usage.ru_maxrss as u64 * 1024,
         stdout,
     })
 }
 
-#[expect(
-    unsafe_code,
-    reason = "the standard library does not tell what a child used"
-)]
-fn wait(pid: u32) -> io::Result<libc::rusage> {
-    let mut status = 0;
-    // SAFETY: `rusage` is plain numbers, for which zeros are a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both places are valid for writes until the call returns.
-    let waited = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, 0, &raw mut usage) };
-    if waited < 0 {
-        return Err(io::Error::last_os_error());
+/// Runs a process to its end; gives back the most memory that was resident of it, in bytes.
+///
+/// What `wait4` tells is no less than the peak of the parent, so the process is watched.
+pub fn peak_memory(command: &mut Command) -> io::Result<u64> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = None;
+    loop {
+        // A process that has ended is still there, but has no memory any more.
+        peak = high_water(&status).or(peak);
+        if let Some(ended) = child.try_wait()? {
+            return match (ended.success(), peak) {
+                (true, Some(peak)) => Ok(peak),
+                (true, None) => Err(io::Error::other("/proc does not tell its memory")),
+                (false, _) => Err(io::Error::other(format!("it ended with {ended}"))),
+            };
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(usage)
 }
 
-/// Most memory that was resident of this process, in bytes: a child is never said to have used less.
-pub fn own_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+fn high_water(status: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(status).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)

@@ -1,6 +1,5 @@
 //! The progress bar: lines and bytes as they pass, what became of them, and when it will be done.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,21 +10,14 @@ use linemill::Progress;
 /// How often it is drawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows progress on a terminal until it is dropped; nothing anywhere else.
+/// Shows progress until it is dropped.
 pub(crate) struct Shown {
     bar: ProgressBar,
     task: tokio::task::JoinHandle<()>,
 }
 
 /// `bytes`: of all sources, where they are known.
-pub(crate) fn show(
-    bars: &MultiProgress,
-    progress: &Arc<Progress>,
-    bytes: Option<u64>,
-) -> Option<Shown> {
-    if !std::io::stderr().is_terminal() {
-        return None;
-    }
+pub(crate) fn show(bars: &MultiProgress, progress: &Arc<Progress>, bytes: Option<u64>) -> Shown {
     let bar = bars.add(bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
     let template = match bytes {
         Some(_) => "{bar:24} {percent:>3}% {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {msg}",
@@ -33,7 +25,7 @@ pub(crate) fn show(
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
     let task = tokio::spawn(tick(bar.clone(), progress.clone()));
-    Some(Shown { bar, task })
+    Shown { bar, task }
 }
 
 async fn tick(bar: ProgressBar, progress: Arc<Progress>) {

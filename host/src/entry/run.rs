@@ -52,7 +52,8 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
     let storage = Storage::new();
     let runtime = super::engine(&config, usize::from(args.parallel))?;
     let plugin = super::load_plugin(&runtime, &storage, &config).await?;
-    let found = sources::find(&storage, &args.sources).await?;
+    let bar = !args.quiet && std::io::stderr().is_terminal();
+    let found = sources::find(&storage, &args.sources, bar).await?;
     let range = range(&args, &found)?;
     let mut printer = Printer::new(&args, &config)?;
 
@@ -64,11 +65,7 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
         cwd,
     };
     let bytes = found.iter().map(|source| source.size).sum();
-    let shown = if args.quiet {
-        None
-    } else {
-        progress::show(&bars, &host.progress, bytes)
-    };
+    let shown = bar.then(|| progress::show(&bars, &host.progress, bytes));
     let stops = Stops::listen();
     let mut reports = futures::stream::iter(&found)
         .map(|source| run_one(&host, &plugin, source, range, &stops))
@@ -111,7 +108,8 @@ async fn run_one(
     stops: &Stops,
 ) -> Option<Report> {
     let stop = stops.begin()?;
-    let report = match sources::request(&host.storage, &source.url, range).await {
+    let limit = host.config.max_exec_time_ms;
+    let report = match sources::request(&host.storage, &source.url, range, limit).await {
         Ok(request) => linemill::run(host, plugin, request, stop.clone()).await,
         Err(error) => {
             let mut report = Report::new(&Request::new(&source.url), plugin.id.clone());

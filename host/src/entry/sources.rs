@@ -1,10 +1,15 @@
 //! What the command line names as sources: paths, globs, prefixes, URLs, `-`, and pointers to what was left.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use linemill::{Pointer, Range, Request, Storage, is_pointer, is_sidecar};
 
 /// A pointer is a small object; anything larger is none.
 const POINTER_BYTES_MAX: u64 = 64 * 1024;
+
+/// The progress bar is not worth more.
+const SIZE_WAIT: Duration = Duration::from_secs(2);
 
 /// A source and its size as stored, where it is known without reading it.
 #[derive(Debug)]
@@ -14,7 +19,12 @@ pub(crate) struct Found {
 }
 
 /// The sources that the arguments stand for, in their order; those of a prefix or glob are sorted.
-pub(crate) async fn find(storage: &Storage, arguments: &[String]) -> Result<Vec<Found>> {
+/// `sizes`: looks the size of each up, which costs a call, unless it takes long.
+pub(crate) async fn find(
+    storage: &Storage,
+    arguments: &[String],
+    sizes: bool,
+) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for argument in arguments {
         let before = found.len();
@@ -34,7 +44,10 @@ pub(crate) async fn find(storage: &Storage, arguments: &[String]) -> Result<Vec<
                 bail!("source {argument}: nothing is there");
             }
         } else {
-            let size = storage.head(argument).await.ok().map(|meta| meta.size);
+            let size = match sizes {
+                true => size(storage, argument).await,
+                false => None,
+            };
             found.push(Found {
                 url: argument.clone(),
                 size,
@@ -42,6 +55,11 @@ pub(crate) async fn find(storage: &Storage, arguments: &[String]) -> Result<Vec<
         }
     }
     Ok(found)
+}
+
+async fn size(storage: &Storage, url: &str) -> Option<u64> {
+    let head = tokio::time::timeout(SIZE_WAIT, storage.head(url)).await;
+    head.ok()?.ok().map(|meta| meta.size)
 }
 
 /// A prefix, or a pattern that is not the very name of a file.
@@ -57,7 +75,13 @@ fn is_many(storage: &Storage, argument: &str) -> bool {
 }
 
 /// The request for a source; a pointer is followed to what it points at.
-pub(crate) async fn request(storage: &Storage, url: &str, range: Option<Range>) -> Result<Request> {
+/// Reading a pointer takes at most `limit_ms`, the time that a request has.
+pub(crate) async fn request(
+    storage: &Storage,
+    url: &str,
+    range: Option<Range>,
+    limit_ms: Option<u64>,
+) -> Result<Request> {
     if !is_pointer(url) {
         let request = Request::new(url);
         return Ok(match range {
@@ -68,6 +92,10 @@ pub(crate) async fn request(storage: &Storage, url: &str, range: Option<Range>) 
     if range.is_some() {
         bail!("{url} is a pointer, which names its range itself: leave out --offset and --length");
     }
-    let bytes = storage.get_small(url, POINTER_BYTES_MAX).await?;
+    let limit = limit_ms.map_or(Duration::MAX, Duration::from_millis);
+    let reading = storage.get_small(url, POINTER_BYTES_MAX);
+    let bytes = tokio::time::timeout(limit, reading)
+        .await
+        .with_context(|| format!("{url} could not be read in max_exec_time_ms"))??;
     Ok(Request::from_pointer(url, &Pointer::parse(url, &bytes)?))
 }

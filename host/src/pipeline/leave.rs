@@ -104,13 +104,17 @@ impl Run {
         left: &Leftover,
         position: &Position,
     ) -> Result<(Option<Vec<u8>>, bool)> {
-        self.left = true;
         let until = handover::until(&self.deadline, &self.shop.stop);
         let behind = match feeding {
             Feeding::Running(_) => None,
             Feeding::Ended(Fed { all: true, .. }) => Some(0),
             Feeding::Ended(Fed { feed, .. }) => handover::count_rest(feed, until).await?,
         };
+        if behind == Some(0) && left.first.is_none() {
+            // Work stopped just as the last line was loaded.
+            return Ok((None, true));
+        }
+        self.left = true;
         self.unread = behind.map(|lines| lines + left.lines);
         let (offset, line) = left.first.unwrap_or((position.offset, position.line));
         let pointer = self.request.leftover(&self.host.cwd, offset, line);

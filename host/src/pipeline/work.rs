@@ -148,6 +148,8 @@ impl Run {
                     over = over.min(Instant::now() + GRACE);
                 }
                 () = stop.draining().cancelled(), if !draining => draining = true,
+                () = tokio::time::sleep_until(self.deadline.work.into()), if !draining => draining = true,
+                () = queue.idle(), if draining => {}
                 () = tokio::time::sleep_until(over.into()) => return Ok(order),
             }
         }

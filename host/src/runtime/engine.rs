@@ -10,9 +10,9 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::linker;
 use super::state::State;
 
-/// How much fuel a plugin burns before its thread looks up: seldom enough to cost 1 %, often enough to stop a
-/// spinning plugin within a millisecond.
-pub(super) const YIELD_FUEL: u64 = 1_000_000;
+/// How much fuel a plugin burns before its thread looks up: seldom enough to cost nothing, often enough to stop a
+/// spinning plugin within a few milliseconds.
+pub(super) const YIELD_FUEL: u64 = 5_000_000;
 /// Bytes of a freed memory that are zeroed rather than given back to the system.
 const KEEP_RESIDENT: usize = 256 * 1024;
 /// Core modules, memories and tables that one component may consist of.
