@@ -36,7 +36,7 @@ pub async fn complete(
     if source.is_stdio() || action == Action::Keep {
         return Ok(());
     }
-    source.refuse_http("delete or move")?;
+    refuse(storage, source_url, &action)?;
     refuse_changed(&source, etag).await?;
     match action {
         Action::Keep => Ok(()),
@@ -45,15 +45,31 @@ pub async fn complete(
     }
 }
 
-/// Refuses what cannot be done to such a source, whatever it holds: known before anything is read.
+/// Whether [`complete`] would do `action` at all, as far as the URLs tell. Nothing is asked of any store.
+///
+/// # Errors
+/// [`Error::Invalid`], such as for a source that is read over `http`.
 pub fn refuse(storage: &Storage, source_url: &str, action: &Action) -> Result<()> {
-    match action {
-        Action::Keep => Ok(()),
-        _ => storage.locate(source_url)?.refuse_http("delete or move"),
+    let source = storage.locate(source_url)?;
+    if source.is_stdio() || *action == Action::Keep {
+        return Ok(());
     }
+    source.refuse_http("delete or move")?;
+    source.refuse_folder()?;
+    if let Action::Move { to_url } = action {
+        let target = storage.locate(to_url)?;
+        target.refuse_stdio("move to")?;
+        target.refuse_http("move to")?;
+        target.refuse_folder()?;
+    }
+    Ok(())
 }
 
-/// Refuses a source that is not what was read any more: `etag` is the entity tag from then.
+/// Whether the source still is what was read: `etag` is the entity tag from then. That of standard
+/// input is never another.
+///
+/// # Errors
+/// [`Error::SourceChanged`], [`Error::NotFound`], or why it cannot be looked up.
 pub async fn check_unchanged(
     storage: &Storage,
     source_url: &str,
@@ -64,6 +80,32 @@ pub async fn check_unchanged(
         true => Ok(()),
         false => refuse_changed(&source, etag).await,
     }
+}
+
+/// All for which [`complete`] would refuse `action`, without doing anything: [`refuse`],
+/// [`check_unchanged`], and a place to move to that is taken.
+///
+/// # Errors
+/// Those of the two, and [`Error::AlreadyExists`].
+pub async fn check(
+    storage: &Storage,
+    source_url: &str,
+    etag: Option<&str>,
+    action: &Action,
+) -> Result<()> {
+    if *action == Action::Keep || storage.locate(source_url)?.is_stdio() {
+        return Ok(());
+    }
+    refuse(storage, source_url, action)?;
+    check_unchanged(storage, source_url, etag).await?;
+    if let Action::Move { to_url } = action {
+        let target = storage.locate(to_url)?;
+        // That it cannot be looked up does not mean that it cannot be written.
+        if target.head().await.is_ok() {
+            return Err(target.already_exists());
+        }
+    }
+    Ok(())
 }
 
 async fn refuse_changed(source: &Location, etag: Option<&str>) -> Result<()> {
@@ -82,9 +124,6 @@ async fn move_to(
     to_url: &str,
 ) -> Result<()> {
     let target = storage.locate(to_url)?;
-    target.refuse_stdio("move to")?;
-    target.refuse_http("move to")?;
-    target.refuse_folder()?;
     if let (Some(from), Some(to)) = (source.local_path(), target.local_path())
         && rename(from, to)
             .await

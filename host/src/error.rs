@@ -135,6 +135,16 @@ impl Error {
         }
     }
 
+    /// The error for what `object_store` said when `url` was half read: a content that broke off, or
+    /// why it could not be resumed, such as a server that does not know ranges.
+    pub(crate) fn broke_off(url: &str, err: object_store::Error) -> Self {
+        match Self::from_store(url, err) {
+            Self::Io { source, .. } => Self::unavailable(url, source),
+            Self::Invalid { hint, .. } => Self::unavailable(url, hint.into()),
+            other => other,
+        }
+    }
+
     /// `object_store` keeps its status codes to itself, so this reads them out of the text.
     fn from_generic(url: &str, err: object_store::Error) -> Self {
         let text = err.to_string();

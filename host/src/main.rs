@@ -26,12 +26,12 @@ fn main() -> ExitCode {
             Command::Config(args) => entry::config::print(&args),
         }
     });
-    // A read that hangs, of a dead network file system say, must not keep the process.
-    runtime.shutdown_background();
+    // A read that hangs, of a dead network file system say, must not keep the process: the threads end with it.
+    std::mem::forget(runtime);
     result.unwrap_or_else(|error| could_not_run(&error))
 }
 
 fn could_not_run(error: &anyhow::Error) -> ExitCode {
-    eprintln!("linemill: {error:#}");
+    entry::say(&format!("linemill: {error:#}"));
     ExitCode::from(entry::COULD_NOT_RUN)
 }

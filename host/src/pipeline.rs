@@ -172,9 +172,8 @@ impl Run {
         let action = self.action()?;
         let source = &self.request.source;
         let (storage, etag) = (&self.host.storage, source.etag.as_deref());
-        if action != Action::Keep
-            && prepared.read_to_end
-            && let Err(error) = completion::check_unchanged(storage, &source.url, etag).await
+        if prepared.read_to_end
+            && let Err(error) = completion::check(storage, &source.url, etag, &action).await
         {
             prepared.sealed.abort().await;
             return Err(error);

@@ -49,10 +49,18 @@ pub struct Queue {
     taking: async_channel::Receiver<Arc<Batch>>,
     room: Arc<Semaphore>,
     parts: usize,
-    pending: Mutex<BTreeMap<u64, (Arc<Batch>, OwnedSemaphorePermit)>>,
+    pending: Mutex<Pending>,
     running: AtomicUsize,
     idle: Notify,
     events: mpsc::UnboundedSender<Event>,
+}
+
+/// The batches that were put in and not committed, and the room that each takes up.
+#[derive(Default)]
+struct Pending {
+    batches: BTreeMap<u64, (Arc<Batch>, OwnedSemaphorePermit)>,
+    /// They were taken out: nothing may be put in behind the back of who did.
+    closed: bool,
 }
 
 impl Event {
@@ -105,8 +113,12 @@ impl Queue {
             () = self.stop.draining().cancelled() => return Err(batch),
             () = tokio::time::sleep_until(self.deadline.work.into()) => return Err(batch),
         };
+        let mut pending = self.pending();
+        if pending.closed {
+            return Err(batch);
+        }
         let batch = Arc::new(batch);
-        self.pending().insert(batch.seq, (batch.clone(), room));
+        pending.batches.insert(batch.seq, (batch.clone(), room));
         // It takes any number, and is closed by none but the feed: room is what bounds it.
         let _ = self.waiting.try_send(batch);
         Ok(())
@@ -143,20 +155,20 @@ impl Queue {
 
     /// The batch was committed: there is room for another.
     pub fn committed(&self, seq: u64) {
-        self.pending().remove(&seq);
+        self.pending().batches.remove(&seq);
     }
 
-    /// The batches that were put in and not committed, in order; nothing is left in the queue.
+    /// The batches that were put in and not committed, in order; nothing can be put in any more.
     pub fn take_pending(&self) -> Vec<Arc<Batch>> {
-        std::mem::take(&mut *self.pending())
-            .into_values()
-            .map(|(batch, _)| batch)
-            .collect()
+        let mut pending = self.pending();
+        pending.closed = true;
+        let batches = std::mem::take(&mut pending.batches);
+        batches.into_values().map(|(batch, _)| batch).collect()
     }
 
     /// Whether everything that was put in is committed.
     pub fn is_empty(&self) -> bool {
-        self.pending().is_empty()
+        self.pending().batches.is_empty()
     }
 
     /// Whether a batch is being run, or its event is not sent yet.
@@ -194,9 +206,7 @@ impl Queue {
         }
     }
 
-    fn pending(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (Arc<Batch>, OwnedSemaphorePermit)>> {
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending
             .lock()
             .expect("nothing panics while it is held")

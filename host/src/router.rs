@@ -139,6 +139,12 @@ impl Router {
         let before = self.counts;
         self.counts.loaded += done.batch.lines as u64;
         self.counts.processed += (done.batch.lines - done.outcome.faults.len()) as u64;
+        // All are counted before any is written: the books balance even if writing fails.
+        for fault in &done.outcome.faults {
+            self.count(self.fate(fault.kind), fault.remainder.is_some());
+            self.errors.add(&fault.reason);
+        }
+        self.add_progress(before);
         if !done.outcome.faults.is_empty() {
             let ends = done.batch.line_ends();
             for fault in &done.outcome.faults {
@@ -149,7 +155,6 @@ impl Router {
                     .await?;
             }
         }
-        self.add_progress(before);
         self.emit(&done.outcome).await?;
         Ok(done.outcome.partials)
     }
@@ -208,11 +213,13 @@ impl Router {
         url.map_err(named)?.ok_or_else(|| no_such_route(route))
     }
 
-    /// Counts a line that was not processed and sends it to where it belongs.
+    fn fate(&self, kind: FaultKind) -> Fate {
+        fate(kind, self.attempt, self.config.max_retries)
+    }
+
+    /// Sends a line that was not processed to where it belongs.
     async fn fault(&mut self, line: u64, offset: u64, bytes: &[u8], fault: &Fault) -> Result<()> {
-        let fate = fate(fault.kind, self.attempt, self.config.max_retries);
-        self.count(fate, fault.remainder.is_some());
-        self.errors.add(&fault.reason);
+        let fate = self.fate(fault.kind);
         let rest = fault.remainder.as_deref().unwrap_or(bytes);
         if fate == Fate::Corruption && (fault.trapped || !self.held.is_empty()) {
             let record = Record {
@@ -292,7 +299,7 @@ impl Router {
         while let Some(record) = held.next_record()? {
             let mut fate_now = Fate::Corruption;
             if systemic && record.trapped {
-                fate_now = fate(FaultKind::Retry, self.attempt, self.config.max_retries);
+                fate_now = self.fate(FaultKind::Retry);
                 self.counts.corrupted -= 1;
                 self.count(fate_now, false);
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use futures::TryStreamExt;
-use object_store::{Attribute, GetOptions, GetRange};
+use object_store::{Attribute, GetOptions, GetRange, GetResult};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
@@ -93,9 +93,9 @@ impl Source {
             .map_or(0, |range| range.offset.saturating_sub(1));
         let progress = progress.clone();
         let opened = if location.is_stdio() {
-            let stdin: Raw = Box::pin(counted(tokio::io::stdin(), &progress));
+            let stdin: Raw = Box::pin(counted(tokio::io::stdin(), &location, &progress));
             Opened {
-                reader: decoded(stdin, Codec::Plain),
+                reader: decoded(stdin, Codec::Plain, &location),
                 etag: None,
             }
         } else if let Some(path) = location.local_path() {
@@ -129,20 +129,7 @@ impl Source {
             Reader::File(file) => read_file(file, space, &self.progress),
             Reader::Stream(stream) => self.runtime.block_on(read_stream(stream, space, wait)),
         };
-        read.map_err(|error| self.broken(error))
-    }
-
-    fn broken(&self, error: io::Error) -> Error {
-        let url = self.location.shown();
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::InvalidInput => Error::Corrupt {
-                url,
-                source: Box::new(error),
-            },
-            _ => Error::from_io(self.location.url(), error),
-        }
+        read.map_err(|error| Error::from_io(self.location.url(), error))
     }
 
     /// Checks, once it was read to its end, that a file still is what was opened. Blocks. (Of an object, one version
@@ -200,8 +187,9 @@ async fn open_file(
         (true, Codec::Plain) => Reader::File(file),
         // A pipe or a device may keep its reader waiting.
         _ => {
-            let raw: Raw = Box::pin(counted(tokio::fs::File::from_std(file), progress));
-            skipping(decoded(raw, codec), skip)
+            let file = tokio::fs::File::from_std(file);
+            let raw: Raw = Box::pin(counted(file, location, progress));
+            skipping(decoded(raw, codec, location), skip)
         }
     };
     Ok(Opened { reader, etag })
@@ -213,27 +201,10 @@ async fn open_object(
     skip: u64,
     progress: &Arc<Progress>,
 ) -> Result<Opened> {
-    let failed = |error| Error::from_store(location.url(), error);
-    let mut options = GetOptions {
-        if_match: source.etag.clone(),
-        ..GetOptions::default()
-    };
-    let mut ranged = skip > 0 && codec_of(location.name()) == Codec::Plain;
-    if ranged {
-        let meta = location.head().await?;
-        if skip >= meta.size {
-            return Ok(Opened {
-                reader: Reader::Stream(Box::pin(tokio::io::empty())),
-                etag: meta.etag,
-            });
-        }
-        options.range = Some(GetRange::Offset(skip));
-    }
-    let mut result = location
-        .store()
-        .get_opts(location.path(), options.clone())
-        .await
-        .map_err(failed)?;
+    let seeks = skip > 0
+        && codec_of(location.name()) == Codec::Plain
+        && location.head().await?.size.is_some_and(|size| skip < size);
+    let mut result = get(location, source, if seeks { skip } else { 0 }).await?;
     let encoding = result
         .attributes
         .get(&Attribute::ContentEncoding)
@@ -242,25 +213,45 @@ async fn open_object(
         Codec::Plain => codec_of_encoding(location, encoding.as_deref())?,
         known => known,
     };
-    if ranged && codec != Codec::Plain {
+    if result.range.start > 0 && codec != Codec::Plain {
         // Offsets are those of the plain bytes: compressed data are read from their beginning.
-        options.range = None;
-        ranged = false;
-        result = location
-            .store()
-            .get_opts(location.path(), options)
-            .await
-            .map_err(failed)?;
+        result = get(location, source, 0).await?;
     }
-    let etag = result.meta.e_tag.clone();
-    let stream = StreamReader::new(result.into_stream().map_err(io::Error::from));
-    let reader = decoded(Box::pin(counted(stream, progress)), codec);
-    let reader = if ranged {
-        reader
-    } else {
-        skipping(reader, skip)
+    let left = skip - result.range.start;
+    let meta = Meta::from(&result.meta);
+    let past_end = left > 0 && meta.size.is_some_and(|size| skip >= size);
+    if past_end && codec == Codec::Plain {
+        let reader = Reader::Stream(Box::pin(tokio::io::empty()));
+        return Ok(Opened {
+            reader,
+            etag: meta.etag,
+        });
+    }
+    let url = location.url().to_owned();
+    let broke_off = move |error| io::Error::from(Error::broke_off(&url, error));
+    let stream = StreamReader::new(result.into_stream().map_err(broke_off));
+    let raw: Raw = Box::pin(counted(stream, location, progress));
+    Ok(Opened {
+        reader: skipping(decoded(raw, codec, location), left),
+        etag: meta.etag,
+    })
+}
+
+/// The version that the request is about, from an offset on, or whole if the server knows no ranges.
+async fn get(location: &Location, source: &request::Source, from: u64) -> Result<GetResult> {
+    let mut options = GetOptions {
+        if_match: source.etag.clone(),
+        range: (from > 0).then_some(GetRange::Offset(from)),
+        ..GetOptions::default()
     };
-    Ok(Opened { reader, etag })
+    let (store, path) = (location.store(), location.path());
+    let mut result = store.get_opts(path, options.clone()).await;
+    if let Err(object_store::Error::NotSupported { .. }) = &result
+        && options.range.take().is_some()
+    {
+        result = store.get_opts(path, options).await;
+    }
+    result.map_err(|error| Error::from_store(location.url(), error))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,19 +283,43 @@ fn codec_of_encoding(location: &Location, encoding: Option<&str>) -> Result<Code
 
 type Raw = Pin<Box<dyn AsyncBufRead + Send>>;
 
-fn decoded(raw: Raw, codec: Codec) -> Reader {
-    match codec {
-        Codec::Plain => Reader::Stream(Box::pin(raw)),
+fn decoded(raw: Raw, codec: Codec, location: &Location) -> Reader {
+    let shown = location.shown();
+    Reader::Stream(match codec {
+        Codec::Plain => Box::pin(raw),
         Codec::Gzip => {
             let mut decoder = GzipDecoder::new(raw);
             decoder.multiple_members(true);
-            Reader::Stream(Box::pin(decoder))
+            Box::pin(Decoded { decoder, shown })
         }
         Codec::Zstd => {
             let mut decoder = ZstdDecoder::new(raw);
             decoder.multiple_members(true);
-            Reader::Stream(Box::pin(decoder))
+            Box::pin(Decoded { decoder, shown })
         }
+    })
+}
+
+/// Tells what a decoder says, of damaged data, from what befell the raw bytes, which [`Counted`] marks.
+struct Decoded<D> {
+    decoder: D,
+    shown: String,
+}
+
+impl<D: AsyncRead + Unpin> AsyncRead for Decoded<D> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.decoder).poll_read(cx, buf);
+        polled.map_err(|error| match error.downcast::<Error>() {
+            Ok(marked) => marked.into(),
+            Err(error) => io::Error::from(Error::Corrupt {
+                url: self.shown.clone(),
+                source: Box::new(error),
+            }),
+        })
     }
 }
 
@@ -345,20 +360,23 @@ impl AsyncRead for Skipping {
     }
 }
 
-/// Counts the bytes that pass, as stored.
+/// Counts the bytes that pass, as stored. Its errors are an [`Error`] each.
 struct Counted<R> {
     reader: R,
+    url: String,
     progress: Arc<Progress>,
 }
 
 fn counted<R: AsyncRead + Send + Unpin + 'static>(
     reader: R,
+    location: &Location,
     progress: &Arc<Progress>,
 ) -> BufReader<Counted<R>> {
     BufReader::with_capacity(
         FILE_BUFFER,
         Counted {
             reader,
+            url: location.url().to_owned(),
             progress: progress.clone(),
         },
     )
@@ -375,7 +393,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
         self.progress
             .bytes
             .fetch_add((buf.filled().len() - before) as u64, Relaxed);
-        polled
+        polled.map_err(|error| Error::from_io(&self.url, error).into())
     }
 }
 
@@ -447,3 +465,6 @@ impl AsyncRead for Broken {
         Poll::Ready(Err(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use bytes::Bytes;
-use futures::TryStreamExt;
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -19,7 +19,7 @@ mod files;
 pub(crate) mod testing;
 mod transfer;
 
-use client::{Client, Settings};
+use client::{Client, SIZE_UNKNOWN, Settings};
 use files::{GLOB_OPTIONS, compiled, glob_files, is_pattern, list_folder};
 
 const SCHEMES: &str =
@@ -44,8 +44,8 @@ pub struct Location {
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
-    /// Its size in bytes, as stored.
-    pub size: u64,
+    /// Its size in bytes, as stored; not every HTTP server says it.
+    pub size: Option<u64>,
     /// Its entity tag, which changes with its content; not every HTTP server gives one.
     pub etag: Option<String>,
 }
@@ -55,8 +55,8 @@ pub struct Meta {
 pub struct Listed {
     /// Its URL, in the form of the URL that was listed.
     pub url: String,
-    /// Its size in bytes, as stored.
-    pub size: u64,
+    /// Its size in bytes, as stored, where it is known.
+    pub size: Option<u64>,
 }
 
 impl Storage {
@@ -167,10 +167,17 @@ impl Storage {
         }
         let result = location.store().get(location.path()).await;
         let result = result.map_err(|e| Error::from_store(url, e))?;
-        if result.meta.size > limit {
+        if known(result.meta.size).is_some_and(|size| size > limit) {
             return Err(too_big());
         }
-        result.bytes().await.map_err(|e| Error::from_store(url, e))
+        let (mut content, mut small) = (result.into_stream(), BytesMut::new());
+        while let Some(bytes) = content.next().await {
+            small.extend_from_slice(&bytes.map_err(|e| Error::broke_off(url, e))?);
+            if small.len() as u64 > limit {
+                return Err(too_big());
+            }
+        }
+        Ok(small.freeze())
     }
 
     /// Deletes an object. That it is gone already is no error.
@@ -321,12 +328,13 @@ impl Location {
         }
         let meta = match self.store().head(&self.path).await {
             Err(object_store::Error::NotFound { .. }) => return Err(self.not_found()),
-            // A URL can be signed for GET alone.
+            // A URL can be signed for GET alone, and some servers tell sizes with GET alone.
             Err(_) if self.is_http() => self.peek().await,
+            Ok(meta) if known(meta.size).is_none() => self.peek().await,
             other => other,
         };
         let meta = meta.map_err(|e| Error::from_store(&self.url, e))?;
-        Ok(Meta::from(meta))
+        Ok(Meta::from(&meta))
     }
 
     async fn peek(&self) -> object_store::Result<ObjectMeta> {
@@ -408,20 +416,25 @@ impl Meta {
     /// The same entity tag that `object_store` gives for a local file.
     pub(crate) fn of_file(found: &std::fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let size = found.len();
+        let len = found.len();
         let micros = found.mtime() as u64 * 1_000_000 + found.mtime_nsec() as u64 / 1000;
-        let etag = Some(format!("\"{:x}-{micros:x}-{size:x}\"", found.ino()));
+        let etag = Some(format!("\"{:x}-{micros:x}-{len:x}\"", found.ino()));
+        let size = found.is_file().then_some(len);
         Self { size, etag }
     }
 }
 
-impl From<ObjectMeta> for Meta {
-    fn from(meta: ObjectMeta) -> Self {
+impl From<&ObjectMeta> for Meta {
+    fn from(meta: &ObjectMeta) -> Self {
         Self {
-            size: meta.size,
-            etag: meta.e_tag,
+            size: known(meta.size),
+            etag: meta.e_tag.clone(),
         }
     }
+}
+
+fn known(size: u64) -> Option<u64> {
+    (size != SIZE_UNKNOWN).then_some(size)
 }
 
 /// The scheme in lower case, and what follows `://`; a path like `a/b://c` has none.
@@ -495,7 +508,7 @@ async fn list_prefix(location: &Location, bucket_url: &str) -> Result<Vec<Listed
     });
     let listed = found.map_ok(|meta| Listed {
         url: format!("{bucket_url}{}", meta.location),
-        size: meta.size,
+        size: known(meta.size),
     });
     let listed: object_store::Result<_> = listed.try_collect().await;
     listed.map_err(|e| Error::from_store(location.url(), e))

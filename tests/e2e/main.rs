@@ -4,21 +4,7 @@
 //! without them both are built first.
 
 mod deadlines;
+mod destinations;
+mod forerunner;
 mod sources;
 mod support;
-
-#[test]
-fn first() {
-    support::Case::new("sum")
-        .input("data/numbers.txt", "1\n2\n3\n5\nasd\n373\n23")
-        .set("concurrency", 5)
-        .check(
-            "
-            exit 1
-            corrupted: loaded 7, processed 6, corrupted 1
-            out/corruption/data/numbers.txt: asd
-              5 corrupt: not a valid integer: `asd`
-            out/destination/data/numbers.txt: 407
-            ",
-        );
-}

@@ -130,3 +130,54 @@ async fn standard_input_and_http_stay_as_they_are() {
     assert!(text.contains("http://h/k: cannot delete"), "{text}");
     assert!(!text.contains("hush"), "{text}");
 }
+
+#[tokio::test]
+async fn what_cannot_be_done_is_refused_beforehand() {
+    let storage = Storage::new();
+    let check = |source: &str, action: Action, want: Option<&str>| {
+        let refused = refuse(&storage, source, &action);
+        match want {
+            None => refused.unwrap(),
+            Some(want) => {
+                let err = refused.unwrap_err().to_string();
+                assert!(err.contains(want), "{source}: {err}");
+            }
+        }
+    };
+    check("http://h/k", Action::Keep, None);
+    check("-", Action::Delete, None);
+    check("memory://b/k", Action::Delete, None);
+    check("http://h/k", Action::Delete, Some("cannot delete or move"));
+    let to = |url: &str| move_to(url.to_owned());
+    check("http://h/k", to("/a"), Some("cannot delete or move"));
+    check("memory://b/k", to("/a"), None);
+    check("memory://b/k", to("http://h/k"), Some("cannot move to"));
+    check("memory://b/k", to("-"), Some("cannot move to"));
+    check("memory://b/k", to("memory://b/d/"), Some("names a folder"));
+}
+
+#[tokio::test]
+async fn a_check_refuses_and_does_nothing() {
+    for place in Place::each() {
+        for name in ["a.csv", "b.csv"] {
+            place.put(name, "1\n").await.unwrap();
+        }
+        let tag = etag(&place, "a.csv").await;
+        let check = async |name: &str, etag: Option<&str>, action: &Action| {
+            check(&place.storage, &place.url(name), etag, action).await
+        };
+        let (delete, free) = (Action::Delete, move_to(place.url("c.csv")));
+        let taken = move_to(place.url("b.csv"));
+        for action in [&delete, &free] {
+            check("a.csv", tag.as_deref(), action).await.unwrap();
+            let changed = check("a.csv", Some("\"other\""), action).await;
+            assert!(matches!(changed, Err(Error::SourceChanged { .. })));
+            let gone = check("x.csv", None, action).await;
+            assert!(matches!(gone, Err(Error::NotFound { .. })));
+        }
+        check("x.csv", None, &Action::Keep).await.unwrap();
+        let err = check("a.csv", tag.as_deref(), &taken).await.unwrap_err();
+        assert!(matches!(err, Error::AlreadyExists { .. }), "{err:?}");
+        assert_eq!(place.names().await, ["a.csv", "b.csv"]);
+    }
+}

@@ -1,6 +1,6 @@
 //! `linemill check`: what a component is, whether it fits, and what the lines of a sample cost.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +12,13 @@ use linemill::{
 };
 
 use super::settings::Settings;
+
+/// Prints a line; whoever reads may have seen enough.
+macro_rules! outln {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 /// So much of a sample is run.
 const SAMPLE_BYTES: u64 = 1024 * 1024;
@@ -43,21 +50,21 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
     let bytes = super::fetch(&storage, &args.component).await?;
     let inspection = Inspection::of(&runtime, &args.component, &bytes)?;
     let plugin = Plugin::load(&runtime, &args.component, &bytes);
-    println!("component  {} ({} bytes)", args.component, bytes.len());
-    println!("digest     {}", inspection.digest);
+    outln!("component  {} ({} bytes)", args.component, bytes.len());
+    outln!("digest     {}", inspection.digest);
     if let Ok(plugin) = &plugin {
         let how = if plugin.cached {
             "compiled before, loaded"
         } else {
             "compiled"
         };
-        println!("version    {}", plugin.id.version.as_deref().unwrap_or("-"));
-        println!("code       {how} in {:.1} ms", millis(plugin.compile_time));
+        outln!("version    {}", plugin.id.version.as_deref().unwrap_or("-"));
+        outln!("code       {how} in {:.1} ms", millis(plugin.compile_time));
     }
     print_externs("exports", &inspection.exports, "not used by linemill");
     print_externs("imports", &inspection.imports, "NOT GRANTED");
     let plugin = plugin?;
-    println!(
+    outln!(
         "merges     {}",
         if plugin.reduces() {
             "yes: partials are folded as they come"
@@ -65,7 +72,7 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
             "no"
         }
     );
-    println!("fits       yes");
+    outln!("fits       yes");
     if let Some(sample) = &args.sample {
         let lines = read_sample(sample)?;
         let compute = plugin.compute().clone();
@@ -79,7 +86,7 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
 fn print_externs(what: &str, externs: &[Extern], unknown: &str) {
     for (index, item) in externs.iter().enumerate() {
         let what = if index == 0 { what } else { "" };
-        println!(
+        outln!(
             "{what:10} {}{}",
             item.name,
             if item.known {
@@ -114,17 +121,17 @@ async fn try_sample(plugin: &Plugin, config: &Config, lines: &[u8]) -> Result<()
     };
     sample.pre().await?;
     let count = lines.split_inclusive(|&byte| byte == b'\n').count();
-    println!("\nsample     {count} lines, {} bytes", lines.len());
+    outln!("\nsample     {count} lines, {} bytes", lines.len());
     if count == 0 {
         return Ok(());
     }
     sample.cost(lines, count).await;
-    println!();
+    outln!();
     let shown = lines
         .split_inclusive(|&byte| byte == b'\n')
         .take(SHOWN_LINES);
     for (number, line) in (1..).zip(shown) {
-        println!("{number:>6}  {}", sample.outcome(number, line).await?);
+        outln!("{number:>6}  {}", sample.outcome(number, line).await?);
     }
     Ok(())
 }
@@ -185,12 +192,12 @@ impl Sample<'_> {
                 Some(instance) => instance,
                 None => match self.instance(&call).await {
                     Ok(instance) => instance,
-                    Err(error) => return println!("cost       {error}"),
+                    Err(error) => return outln!("cost       {error}"),
                 },
             };
             let start = Instant::now();
             if let Err(trap) = running.process(1, lines, &call).await {
-                return println!("cost       the sample traps as a batch: {trap}");
+                return outln!("cost       the sample traps as a batch: {trap}");
             }
             times.push(start.elapsed());
             fuel = running.fuel_used(&call);
@@ -198,12 +205,12 @@ impl Sample<'_> {
         }
         times.sort();
         let time = times[times.len() / 2];
-        println!(
+        outln!(
             "fuel       {:.1} a line, {:.2} a byte",
             fuel as f64 / count as f64,
             fuel as f64 / lines.len() as f64
         );
-        println!(
+        outln!(
             "time       {:.3} µs a line, {:.1} MB/s on one core",
             time.as_secs_f64() * 1e6 / count as f64,
             lines.len() as f64 / time.as_secs_f64() / 1e6

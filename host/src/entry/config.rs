@@ -20,8 +20,8 @@ pub(crate) struct Args {
 pub(crate) fn print(args: &Args) -> Result<ExitCode> {
     let effective = args.settings.effective()?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&effective.to_json())?),
-        false => print!("{effective}"),
+        true => super::print(&serde_json::to_string_pretty(&effective.to_json())?)?,
+        false => super::print(effective.to_string().trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }

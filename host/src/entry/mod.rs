@@ -7,7 +7,7 @@ pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod sources;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -71,7 +71,7 @@ impl<'a> MakeWriter<'a> for AboveBars {
     }
 }
 
-impl std::io::Write for AboveBarsWriter {
+impl Write for AboveBarsWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.suspend(|| std::io::stderr().write(bytes))
     }
@@ -79,6 +79,18 @@ impl std::io::Write for AboveBarsWriter {
     fn flush(&mut self) -> std::io::Result<()> {
         std::io::stderr().flush()
     }
+}
+
+/// Prints a line for programs.
+fn print(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let printed = writeln!(out, "{line}").and_then(|()| out.flush());
+    printed.context("could not write to standard output")
+}
+
+/// Prints a line for a person, who may be gone.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The engine for `requests` requests at once.

@@ -13,7 +13,7 @@ use linemill::{Config, Host, Plugin, Progress, Range, Reason, Report, Request, S
 
 use super::settings::Settings;
 use super::sources::{self, Found};
-use super::{ALL_PROCESSED, COULD_NOT_RUN, SOME_LEFT, progress};
+use super::{ALL_PROCESSED, COULD_NOT_RUN, SOME_LEFT, print, progress, say};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -155,7 +155,7 @@ impl Stops {
                 }
             };
             signal().await;
-            eprintln!("linemill: interrupted, handing over what is left (again to quit at once)");
+            say("linemill: interrupted, handing over what is left (again to quit at once)");
             {
                 let mut running = interrupted.lock().expect("nothing panics while it is held");
                 running.interrupted = true;
@@ -218,13 +218,13 @@ impl Printer {
                 .with_context(|| format!("could not write the report {}", path.display()))?;
         }
         match (self.output_is_stdout, std::io::stdout().is_terminal()) {
-            (true, _) if self.file.is_none() => eprintln!("{line}"),
+            (true, _) if self.file.is_none() => say(&line),
             (true, _) => {}
-            (false, true) => println!("{}", serde_json::to_string_pretty(report)?),
-            (false, false) => println!("{line}"),
+            (false, true) => print(&serde_json::to_string_pretty(report)?)?,
+            (false, false) => print(&line)?,
         }
         if !self.quiet {
-            eprintln!("{}", summary(report));
+            say(&summary(report));
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub(crate) async fn find(
             let sources = listed.into_iter().filter(|object| !is_sidecar(&object.url));
             found.extend(sources.map(|object| Found {
                 url: object.url,
-                size: Some(object.size),
+                size: object.size,
             }));
             if found.len() == before {
                 bail!("source {argument}: nothing is there");
@@ -59,7 +59,7 @@ pub(crate) async fn find(
 
 async fn size(storage: &Storage, url: &str) -> Option<u64> {
     let head = tokio::time::timeout(SIZE_WAIT, storage.head(url)).await;
-    head.ok()?.ok().map(|meta| meta.size)
+    head.ok()?.ok()?.size
 }
 
 /// A prefix, or a pattern that is not the very name of a file.

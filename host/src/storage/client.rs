@@ -83,8 +83,9 @@ pub(super) fn http_transport() -> Result<Client> {
         .with_allow_http(true)
         .with_timeout_disabled()
         .with_read_timeout(READ_TIMEOUT);
+    let inner = ReqwestConnector::default().connect(&options)?;
     Ok(Client {
-        transport: Some(ReqwestConnector::default().connect(&options)?),
+        transport: Some(HttpClient::new(AnySizeService { inner })),
         ..Client::nothing()
     })
 }
@@ -158,6 +159,28 @@ pub(super) fn azure(container: &str, settings: &Settings) -> Result<Client> {
     let signer = (account.unwrap_or_default(), Arc::clone(store.credentials()));
     connector.azure.get_or_init(|| signer);
     Ok(Client::in_parts(store))
+}
+
+/// The size of an object whose server does not say it.
+pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
+
+/// Lets `object_store` read what is sent in chunks or until the connection closes: it insists on
+/// a size. Whether a body is complete is seen below this, by what was really sent.
+#[derive(Debug)]
+struct AnySizeService {
+    inner: HttpClient,
+}
+
+#[async_trait]
+impl HttpService for AnySizeService {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut response = self.inner.execute(request).await?;
+        if response.status().is_success() {
+            let size = response.headers_mut().entry("content-length");
+            size.or_insert_with(|| SIZE_UNKNOWN.into());
+        }
+        Ok(response)
+    }
 }
 
 /// Hands out connections that exist already.

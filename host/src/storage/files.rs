@@ -46,6 +46,7 @@ fn walk(folder: &Path, base: &str, listed: &mut Vec<Listed>) -> Result<()> {
             walk(&entry.path(), &format!("{base}{name}/"), listed)?;
         } else if let Some(size) = file_size(&entry.path()).map_err(failed)? {
             let url = format!("{base}{name}");
+            let size = Some(size);
             listed.push(Listed { url, size });
         }
     }
@@ -71,6 +72,7 @@ pub(super) async fn glob_files(before: &str, pattern: &str) -> Result<Vec<Listed
         let listed = found.into_iter().map(|(file, size)| {
             let path = file.to_str().ok_or_else(|| not_unicode(&file))?;
             let url = format!("{before}{path}");
+            let size = Some(size);
             Ok(Listed { url, size })
         });
         listed.collect()

@@ -133,6 +133,27 @@ impl Place {
     }
 }
 
+/// The URL of an HTTP server without the last slash. It sends what `answer` makes of the head of a
+/// request, adds that the connection is closed, and closes it.
+pub(crate) fn http_server(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in server.incoming() {
+            let mut connection = connection.unwrap();
+            let lines = BufReader::new(connection.try_clone().unwrap()).lines();
+            let lines = lines.map_while(std::io::Result::ok);
+            let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+            let answer = answer(&head.join("\n"));
+            let answer = answer.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+            // Nobody need listen to the end.
+            drop(write!(connection, "HTTP/1.1 {answer}"));
+        }
+    });
+    url
+}
+
 /// The URL of a server that a test wants; without one, the test says that it is skipped.
 fn server(variable: &str) -> Option<String> {
     let url = std::env::var(variable).ok();

@@ -1,6 +1,6 @@
 //! Tests of [`Storage`]: what a URL names, and a contract that every store keeps.
 
-use super::testing::Place;
+use super::testing::{Place, http_server};
 use super::*;
 
 #[test]
@@ -83,7 +83,7 @@ async fn every_store_tells_of_its_objects() {
         place.put("a.csv", "1\n2\n").await.unwrap();
         assert!(storage.exists(&url).await.unwrap());
         let meta = storage.head(&url).await.unwrap();
-        assert_eq!(meta.size, 4);
+        assert_eq!(meta.size, Some(4));
         assert_eq!(meta.etag, in_store_etag(storage, &url).await);
         assert_eq!(storage.get_small(&url, 4).await.unwrap(), "1\n2\n");
         let err = storage.get_small(&url, 3).await.unwrap_err().to_string();
@@ -145,13 +145,16 @@ async fn every_store_lists_and_matches() {
         check("**/*.csv", &["a.csv", "d/a.csv", "d/e/a.csv"]).await;
         check("d/*/a.csv", &["d/e/a.csv"]).await;
         check("[bc].*", &["b.csv.gz"]).await;
+        check("d/**", &["d/a.csv", "d/e/a.csv"]).await;
+        check("**/**/a.csv", &["a.csv", "d/a.csv", "d/e/a.csv"]).await;
+        check("nowhere/*", &[]).await;
         check("a.csv", &["a.csv"]).await;
         check("x*", &[]).await;
         let missing = place.storage.glob(&place.url("x")).await;
         assert!(matches!(missing, Err(Error::NotFound { .. })));
         let listed = place.storage.list(&place.url("d/")).await.unwrap();
         let sizes: Vec<_> = listed.iter().map(|object| object.size).collect();
-        assert_eq!(sizes, [2, 2]);
+        assert_eq!(sizes, [Some(2), Some(2)]);
         assert_eq!(place.names().await.len(), 5);
     }
 }
@@ -173,6 +176,73 @@ async fn hidden_files_and_linked_folders_are_not_listed() {
     assert_eq!(listed[0].url, format!("{url}d/a.csv"));
     let found = place.storage.glob(&format!("{url}*/a.csv")).await.unwrap();
     assert_eq!(found[0].url, format!("{url}d/a.csv"));
+}
+
+#[tokio::test]
+async fn a_leading_dot_must_be_in_the_pattern() {
+    let place = Place::local();
+    for name in [".git/config", ".hidden", ".hide/a", "a", "d/.hidden"] {
+        place.put(name, "").await.unwrap();
+    }
+    let check = async |pattern: &str, want: &[&str]| {
+        let found = place.storage.glob(&place.url(pattern)).await.unwrap();
+        let want: Vec<_> = want.iter().map(|name| place.url(name)).collect();
+        let found: Vec<_> = found.into_iter().map(|object| object.url).collect();
+        assert_eq!(found, want, "{pattern}");
+    };
+    check(".hid*", &[".hidden"]).await;
+    check(".*", &[".hidden"]).await;
+    check(".h*/*", &[".hide/a"]).await;
+    check("*/.h*", &["d/.hidden"]).await;
+    check("**/.h*", &[".hidden", "d/.hidden"]).await;
+    check(".git/*", &[".git/config"]).await;
+    check("?git/config", &[]).await;
+    check("[.]hidden", &[]).await;
+    check("*", &["a"]).await;
+    check("**", &["a"]).await;
+}
+
+#[tokio::test]
+async fn a_pattern_says_how_its_matches_are_named() {
+    let place = Place::local();
+    place.put("d/a.csv", "").await.unwrap();
+    std::os::unix::fs::symlink(&place.base, place.url("d/up")).unwrap();
+    let folder = place.base.trim_start_matches('/');
+    let check = async |pattern: String, want: &[String]| {
+        let found = place.storage.glob(&pattern).await.unwrap();
+        let found: Vec<_> = found.into_iter().map(|object| object.url).collect();
+        assert_eq!(found, want, "{pattern}");
+    };
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let near = format!("./{up}{folder}d/");
+    check(format!("{near}*.csv"), &[format!("{near}a.csv")]).await;
+    let file = format!("file://localhost/{folder}d/");
+    check(format!("{file}*.csv"), &[format!("{file}a.csv")]).await;
+    let linked = place.url("d/up/d/a.csv");
+    check(place.url("*/*/*/a.csv"), &[linked]).await;
+    check(place.url("**/*.csv"), &[place.url("d/a.csv")]).await;
+    check(place.url("*/"), &[]).await;
+    check("Cargo.tom?".to_owned(), &["Cargo.toml".to_owned()]).await;
+    check(place.url("d/a.csv/*"), &[]).await;
+}
+
+#[tokio::test]
+async fn names_that_are_not_unicode_are_refused_where_they_match() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::local();
+    place.put("a.csv", "").await.unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"\xff.txt");
+    std::fs::write(FilePath::new(&place.base).join(name), "").unwrap();
+    for found in [
+        place.storage.glob(&place.url("*")).await,
+        place.storage.glob(&place.url("**/*.txt")).await,
+        place.storage.list(&place.base).await,
+    ] {
+        let err = found.unwrap_err().to_string();
+        assert!(err.ends_with(".txt: has a name that is not UTF-8"), "{err}");
+    }
+    let found = place.storage.glob(&place.url("*.csv")).await.unwrap();
+    assert_eq!(found[0].url, place.url("a.csv"));
 }
 
 #[tokio::test]
@@ -201,36 +271,19 @@ async fn folders_are_no_objects() {
 
 /// Answers GET alone, and only with the right query, like a presigned URL.
 fn presigned_server() -> String {
-    use std::io::{BufRead, BufReader, Write};
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "http://{}/d/a%20b%2Fc.csv?sig=a%2Fb&x=1",
-        server.local_addr().unwrap()
-    );
-    std::thread::spawn(move || {
-        for connection in server.incoming() {
-            let mut connection = connection.unwrap();
-            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
-            let asked = lines.next().unwrap().unwrap();
-            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
-            let answer = match asked.as_str() {
-                "GET /d/a%20b%2Fc.csv?sig=a%2Fb&x=1 HTTP/1.1" => {
-                    "200 OK\r\nContent-Length: 4\r\n\r\n1\n2\n"
-                }
-                "GET /missing HTTP/1.1" | "HEAD /missing HTTP/1.1" => {
-                    "404 Not Found\r\nContent-Length: 0\r\n\r\n"
-                }
-                _ => "403 Forbidden\r\nContent-Length: 0\r\n\r\n",
-            };
-            write!(
-                connection,
-                "HTTP/1.1 {}",
-                answer.replacen("\r\n", "\r\nConnection: close\r\n", 1)
-            )
-            .unwrap();
-        }
+    let server = http_server(|head| {
+        let answer = match head.lines().next().unwrap() {
+            "GET /d/a%20b%2Fc.csv?sig=a%2Fb&x=1 HTTP/1.1" => {
+                "200 OK\r\nContent-Length: 4\r\n\r\n1\n2\n"
+            }
+            "GET /missing HTTP/1.1" | "HEAD /missing HTTP/1.1" => {
+                "404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            }
+            _ => "403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        };
+        answer.to_owned()
     });
-    url
+    format!("{server}/d/a%20b%2Fc.csv?sig=a%2Fb&x=1")
 }
 
 #[tokio::test]
@@ -241,7 +294,7 @@ async fn presigned_urls_keep_their_query() {
     assert_eq!(
         meta,
         Meta {
-            size: 4,
+            size: Some(4),
             etag: None
         }
     );
@@ -256,6 +309,32 @@ async fn presigned_urls_keep_their_query() {
     assert!(matches!(err, Error::Denied { .. }), "{err:?}");
     assert!(!format!("{err:?} {err}").contains("hush"), "{err:?}");
     assert!(!format!("{:?}", storage.locate(&wrong)).contains("hush"));
+}
+
+#[tokio::test]
+async fn a_size_that_is_not_said_is_not_known() {
+    let answers = [
+        "200 OK\r\n\r\n1\n2\n",
+        "200 OK\r\nETag: \"x\"\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n0\r\n\r\n",
+    ];
+    for answer in answers {
+        let storage = Storage::new();
+        let url = http_server(move |_| answer.to_owned());
+        assert_eq!(storage.head(&url).await.unwrap().size, None);
+        assert_eq!(storage.glob(&url).await.unwrap()[0].size, None);
+        assert_eq!(storage.get_small(&url, 4).await.unwrap(), "1\n2\n");
+        let err = storage.get_small(&url, 3).await.unwrap_err().to_string();
+        assert!(err.ends_with("has more than 3 bytes"), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_that_only_get_says_is_known() {
+    let url = http_server(|head| match head.starts_with("HEAD") {
+        true => "200 OK\r\n\r\n".to_owned(),
+        false => "200 OK\r\nContent-Length: 4\r\n\r\n1\n2\n".to_owned(),
+    });
+    assert_eq!(Storage::new().head(&url).await.unwrap().size, Some(4));
 }
 
 #[tokio::test]

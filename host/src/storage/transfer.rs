@@ -40,6 +40,6 @@ impl Location {
         }
         let read = self.store().get(self.path()).await;
         let content = read.map_err(|e| Error::from_store(&url, e))?.into_stream();
-        Ok(content.map_err(move |e| Error::from_store(&url, e)).boxed())
+        Ok(content.map_err(move |e| Error::broke_off(&url, e)).boxed())
     }
 }

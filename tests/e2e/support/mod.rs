@@ -3,6 +3,7 @@
 
 mod books;
 mod case;
+mod disk;
 mod files;
 mod http;
 mod outcome;
@@ -14,6 +15,7 @@ mod report;
 mod tools;
 
 pub(crate) use case::Case;
+pub(crate) use disk::Disk;
 pub(crate) use files::{gzip, lines_of, unpack, zstd};
 pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
