@@ -55,7 +55,7 @@ impl Feed {
     }
 
     /// Puts batch after batch into the queue. Gives back whether that was all.
-    fn run(&mut self, queue: &Queue, position: &Mutex<Position>) -> Result<bool> {
+    fn run(&mut self, queue: &Arc<Queue>, position: &Mutex<Position>) -> Result<bool> {
         let mut long = None;
         loop {
             let next = self.next(queue.size(), &queue.read_wait())?;
@@ -79,7 +79,7 @@ impl Feed {
     fn put(
         &mut self,
         piece: Piece,
-        queue: &Queue,
+        queue: &Arc<Queue>,
         long: &mut Option<mpsc::Sender<Vec<u8>>>,
     ) -> bool {
         let send = |bytes: Vec<u8>, long: &Option<mpsc::Sender<Vec<u8>>>| match long {

@@ -52,7 +52,7 @@ impl Left {
                 offset,
                 bytes,
             }),
-            Event::Done(_) => None,
+            Event::Done(_) | Event::Panicked => None,
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Size};
 use crate::deadline::Deadline;
@@ -27,6 +26,8 @@ const PARTS: usize = 16;
 pub enum Event {
     /// A batch was run.
     Done(Done),
+    /// A worker panicked, which is a bug of linemill.
+    Panicked,
     /// A line longer than the limit: its bytes follow, an empty piece ends it.
     Long {
         /// Its place in the order of the source.
@@ -50,6 +51,9 @@ pub struct Queue {
     room: Arc<Semaphore>,
     parts: usize,
     pending: Mutex<Pending>,
+    /// Workers that have not been started: the first batch starts them.
+    staff: Mutex<Vec<Worker>>,
+    compute: tokio::runtime::Handle,
     running: AtomicUsize,
     idle: Notify,
     events: mpsc::UnboundedSender<Event>,
@@ -64,9 +68,10 @@ struct Pending {
 }
 
 impl Event {
-    /// Its place in the order of the source.
+    /// Its place in the order of the source; a panic comes before everything.
     pub fn seq(&self) -> u64 {
         match self {
+            Event::Panicked => 0,
             Event::Done(done) => done.batch.seq,
             Event::Long { seq, .. } => *seq,
         }
@@ -74,16 +79,17 @@ impl Event {
 }
 
 impl Queue {
-    /// A queue for `workers` workers; events are bounded by the room in the queue.
+    /// A queue for these workers, who run on the threads of plugins; events are bounded by the room in the queue.
     pub fn new(
-        workers: usize,
+        staff: Vec<Worker>,
+        compute: &tokio::runtime::Handle,
         sizing: Sizing,
         deadline: Deadline,
         stop: Arc<Stop>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let (waiting, taking) = async_channel::unbounded();
-        let parts = workers * BATCHES_PER_WORKER * PARTS;
+        let parts = staff.len().max(1) * BATCHES_PER_WORKER * PARTS;
         let room = Arc::new(Semaphore::new(parts));
         Queue {
             sizing,
@@ -94,6 +100,8 @@ impl Queue {
             room,
             parts,
             pending: Mutex::default(),
+            staff: Mutex::new(staff),
+            compute: compute.clone(),
             running: AtomicUsize::new(0),
             idle: Notify::new(),
             events,
@@ -104,7 +112,7 @@ impl Queue {
     ///
     /// # Errors
     /// The request stops; the batch comes back.
-    pub async fn put(&self, batch: Batch) -> Result<(), Batch> {
+    pub async fn put(self: &Arc<Self>, batch: Batch) -> Result<(), Batch> {
         let part = self.sizing.bytes_max / PARTS + 1;
         let parts = batch.bytes().len().div_ceil(part).clamp(1, self.parts);
         let room = tokio::select! {
@@ -121,7 +129,17 @@ impl Queue {
         pending.batches.insert(batch.seq, (batch.clone(), room));
         // It takes any number, and is closed by none but the feed: room is what bounds it.
         let _ = self.waiting.try_send(batch);
+        drop(pending);
+        self.start_workers();
         Ok(())
+    }
+
+    /// With the first batch: until then the threads are better used by what leads to it.
+    fn start_workers(self: &Arc<Self>) {
+        let mut staff = self.staff.lock().expect("nothing panics while it is held");
+        for worker in staff.drain(..) {
+            self.compute.spawn(work(worker, self.clone()));
+        }
     }
 
     /// Announces a long line to the one who commits. `false`: nobody does any more.
@@ -213,26 +231,31 @@ impl Queue {
     }
 }
 
-/// Starts the workers. They end when the queue does, at the deadline, or when the request stops.
-pub fn start(workers: Vec<Worker>, queue: &Arc<Queue>, on: &tokio::runtime::Handle) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    for mut worker in workers {
-        let queue = queue.clone();
-        let work = async move {
-            while let Some(batch) = queue.take().await {
-                let start = Instant::now();
-                let done = worker.run(&batch).await;
-                queue.sizing.observe(batch.bytes().len(), start.elapsed());
-                let sent = queue.events.send(Event::Done(done));
-                queue.done();
-                if sent.is_err() {
-                    break;
-                }
-            }
-        };
-        tasks.spawn_on(work, on);
+/// Runs batches until the queue ends, the deadline comes, or the request stops.
+async fn work(mut worker: Worker, queue: Arc<Queue>) {
+    let _alarm = Alarm(&queue.events);
+    while let Some(batch) = queue.take().await {
+        let start = Instant::now();
+        let done = worker.run(&batch).await;
+        queue.sizing.observe(batch.bytes().len(), start.elapsed());
+        let sent = queue.events.send(Event::Done(done));
+        queue.done();
+        if sent.is_err() {
+            break;
+        }
     }
-    tasks
+}
+
+/// Tells that a worker panicked: its batch would be waited for in vain.
+struct Alarm<'a>(&'a mpsc::UnboundedSender<Event>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nobody listens any more when the request has ended.
+            let _ = self.0.send(Event::Panicked);
+        }
+    }
 }
 
 /// Finds the size at which a batch takes about 10 ms, from one line up.

@@ -77,7 +77,7 @@ pub enum Arrived {
 
 impl Source {
     /// Opens what the request names, so that the first byte read is the one before its range (the first of all
-    /// without one).
+    /// without one). Opening a file blocks: this is polled on a thread that may.
     ///
     /// # Errors
     /// The source is missing, unreadable, or not the version that the request is about.
@@ -99,7 +99,7 @@ impl Source {
                 etag: None,
             }
         } else if let Some(path) = location.local_path() {
-            open_file(&location, path, skip, &progress).await?
+            open_file(&location, path, skip, &progress)?
         } else {
             open_object(&location, source, skip, &progress).await?
         };
@@ -157,25 +157,16 @@ struct Opened {
     etag: Option<String>,
 }
 
-async fn open_file(
+fn open_file(
     location: &Location,
     path: &std::path::Path,
     skip: u64,
     progress: &Arc<Progress>,
 ) -> Result<Opened> {
     let failed = |error| Error::from_io(location.url(), error);
-    let path = path.to_owned();
     let codec = codec_of(location.name());
-    let opening = tokio::task::spawn_blocking(move || {
-        let mut file = File::open(&path)?;
-        let meta = file.metadata()?;
-        if meta.is_file() && codec == Codec::Plain {
-            file.seek(SeekFrom::Start(skip))?;
-        }
-        Ok((file, meta))
-    });
-    let opened = opening.await.unwrap_or_else(|error| Err(error.into()));
-    let (file, meta) = opened.map_err(failed)?;
+    let mut file = File::open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
     if meta.is_dir() {
         return Err(Error::invalid(
             location.url(),
@@ -184,7 +175,10 @@ async fn open_file(
     }
     let etag = Meta::of_file(&meta).etag.filter(|_| meta.is_file());
     let reader = match (meta.is_file(), codec) {
-        (true, Codec::Plain) => Reader::File(file),
+        (true, Codec::Plain) => {
+            file.seek(SeekFrom::Start(skip)).map_err(failed)?;
+            Reader::File(file)
+        }
         // A pipe or a device may keep its reader waiting.
         _ => {
             let file = tokio::fs::File::from_std(file);

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::{GRACE, Run};
 use crate::batch::{Cutter, Size, Window};
 use crate::closer;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::feed::{self, Fed, Position};
 use crate::handover::Left;
 use crate::order::Order;
-use crate::pool::{self, Event, Queue, Sizing};
+use crate::pool::{Event, Queue, Sizing};
 use crate::source::Source;
 use crate::worker::Worker;
 
@@ -47,17 +47,15 @@ impl Run {
             .or(config.batch_bytes.map(Size::Bytes));
         let sizing = Sizing::new(fixed, config.batch_bytes_max);
         let stop = self.shop.stop.clone();
+        let workers = (0..config.concurrency).map(|_| Worker::new(self.shop.clone()));
         let queue = Arc::new(Queue::new(
-            config.concurrency,
+            workers.collect(),
+            self.shop.plugin.compute(),
             sizing,
             self.deadline,
             stop,
             events,
         ));
-        let workers = (0..config.concurrency)
-            .map(|_| Worker::new(self.shop.clone()))
-            .collect();
-        let mut tasks = pool::start(workers, &queue, self.shop.plugin.compute());
 
         let position = Arc::new(Mutex::new(self.beginning()));
         let reading = feed::spawn(
@@ -67,9 +65,7 @@ impl Run {
             position.clone(),
         );
         let mut feeding = Feeding::Running(reading);
-        let committed = self
-            .commit_all(&queue, &mut arriving, &mut feeding, &mut tasks)
-            .await;
+        let committed = self.commit_all(&queue, &mut arriving, &mut feeding).await;
         // Whatever happened, no worker goes on.
         self.shop.stop.cut();
         let order = committed?;
@@ -122,7 +118,6 @@ impl Run {
         queue: &Queue,
         arriving: &mut mpsc::UnboundedReceiver<Event>,
         feeding: &mut Feeding,
-        workers: &mut JoinSet<()>,
     ) -> Result<Order> {
         let mut order = Order::new(self.host.config.ordered);
         let mut over = self.deadline.work + GRACE;
@@ -136,13 +131,12 @@ impl Run {
             tokio::select! {
                 biased;
                 Some(event) = arriving.recv() => {
-                    order.push(event);
+                    order.push(sound(event)?);
                     while let Some(event) = order.pop() {
                         self.commit(queue, event).await?;
                     }
                 }
                 fed = feeding.join(), if !ended => *feeding = Feeding::Ended(fed?),
-                Some(Err(error)) = workers.join_next() => return Err(bug("a worker", error)),
                 () = stop.cutting().cancelled(), if !cutting => {
                     cutting = true;
                     over = over.min(Instant::now() + GRACE);
@@ -157,6 +151,7 @@ impl Run {
 
     async fn commit(&mut self, queue: &Queue, event: Event) -> Result<()> {
         match event {
+            Event::Panicked => Err(panicked()),
             Event::Done(done) => {
                 let seq = done.batch.seq;
                 let partials = self.router.commit(done).await?;
@@ -187,7 +182,7 @@ impl Run {
         mut order: Order,
     ) -> Result<Vec<Left>> {
         while let Ok(event) = arriving.try_recv() {
-            order.push(event);
+            order.push(sound(event)?);
         }
         let mut events = order.into_rest();
         let pending = queue.take_pending();
@@ -211,6 +206,7 @@ impl Run {
             let loaded = started.is_some_and(|started| seq <= started);
             match (events.remove(&seq), pending.remove(&seq)) {
                 (Some(Event::Done(done)), _) => self.commit(queue, Event::Done(done)).await?,
+                (Some(Event::Panicked), _) => return Err(panicked()),
                 (Some(long), _) if loaded => self.commit(queue, long).await?,
                 (
                     Some(Event::Long {
@@ -250,10 +246,22 @@ impl Feeding {
     }
 }
 
+/// An event, unless it says that a worker panicked: its place may never come.
+fn sound(event: Event) -> Result<Event> {
+    match event {
+        Event::Panicked => Err(panicked()),
+        event => Ok(event),
+    }
+}
+
+fn panicked() -> Error {
+    bug("a worker", "it panicked")
+}
+
 /// A task of linemill's own panicked.
-fn bug(what: &str, error: JoinError) -> Error {
+fn bug(what: &str, error: impl Into<Cause>) -> Error {
     Error::Io {
         action: format!("go on: {what} failed, which is a bug of linemill"),
-        source: Box::new(error),
+        source: error.into(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::linker;
 use super::state::State;
@@ -119,7 +119,9 @@ fn pooled(limits: &Limits) -> Result<Engine> {
         .table_elements(limits.table_elements_max)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT / 16)
-        .async_stack_keep_resident(KEEP_RESIDENT / 16);
+        .async_stack_keep_resident(KEEP_RESIDENT / 16)
+        // Where the kernel tells which pages were written, only these are cleared for the next instance.
+        .pagemap_scan(Enabled::Auto);
     let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
