@@ -229,7 +229,7 @@ impl Run {
         self.shop.stop.cut();
         self.router.abort().await;
         let reason = self.shop.stop.reason();
-        if let Some(Reason::Fatal(why) | Reason::Systemic(why)) = &reason {
+        if let Some(Reason::Systemic(why)) = &reason {
             self.router.errors.add_first(why);
         }
         let dropped = self.shop.guest.logs_dropped();

@@ -1,9 +1,10 @@
 //! Deadlines, signals, and what is handed over: a run ends in time, and all runs together have every line once.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::support::{Asked, Case, HttpServer, Outcome, gzip, respond};
 
@@ -540,23 +541,28 @@ fn check_not_read(outcome: &Outcome) {
     assert_eq!(files.is_empty(), outcome.exit != Some(1), "{files:?}");
 }
 
+/// A server that does not answer what is asked by these methods, and announces that it was asked.
+fn silent(methods: &'static [&str]) -> (HttpServer, mpsc::Receiver<()>) {
+    let (asking, is_asked) = mpsc::channel();
+    let server = HttpServer::start(move |asked, stream| {
+        if !methods.contains(&&*asked.method) {
+            return respond(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"");
+        }
+        drop(asking.send(()));
+        // Until the other side gives up.
+        drop(stream.read(&mut [0]));
+    });
+    (server, is_asked)
+}
+
 #[test]
 fn a_url_that_does_not_answer_ends_in_time() {
-    for silent in ["HEAD", "GET"] {
-        let (end, stalled) = mpsc::channel::<()>();
-        let stalled = std::sync::Mutex::new(stalled);
-        let server = HttpServer::start(move |asked, stream| {
-            if asked.method == silent {
-                let _ = stalled.lock().unwrap().recv();
-            } else {
-                respond(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"");
-            }
-        });
+    for methods in [&["HEAD", "GET"][..], &["GET"]] {
+        let (server, _) = silent(methods);
         let case = Case::new("unruly").source(&server.url("/a.txt"));
         let outcome = timed(case, 1500).run();
         check_in_time(&outcome, 1500);
         check_not_read(&outcome);
-        drop(end);
     }
 }
 
@@ -658,7 +664,8 @@ fn a_signal_ends_all_sources_under_way() {
     running.wait_for_stderr("message 0");
     running.signal("INT");
     let outcome = running.finish();
-    assert_eq!(outcome.exit, Some(1));
+    let reports: Vec<_> = outcome.reports.iter().map(|report| &report.0).collect();
+    assert_eq!(outcome.exit, Some(1), "{reports:?}\n{}", outcome.stderr);
     for report in &outcome.reports {
         assert_eq!(report.status(), "retry", "{}", report.0);
     }
@@ -689,23 +696,12 @@ fn a_second_signal_quits_at_once() {
 
 #[test]
 fn a_signal_ends_a_run_that_waits_for_its_source() {
-    for silent in ["HEAD", "GET"] {
-        let (asking, is_asked) = mpsc::channel();
-        let (end, stalled) = mpsc::channel::<()>();
-        let stalled = std::sync::Mutex::new(stalled);
-        let server = HttpServer::start(move |asked, stream| {
-            if asked.method == silent {
-                asking.send(()).unwrap();
-                let _ = stalled.lock().unwrap().recv();
-            } else {
-                respond(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"");
-            }
-        });
-        let running = Case::new("unruly").source(&server.url("/a.txt")).start();
-        is_asked.recv().unwrap();
+    for methods in [&["HEAD", "GET"][..], &["GET"]] {
+        let (server, is_asked) = silent(methods);
+        let case = Case::new("unruly").source(&server.url("/a.txt"));
+        let running = case.start();
+        is_asked.recv_timeout(Duration::from_secs(30)).unwrap();
         running.signal("TERM");
-        let outcome = running.finish();
-        check_not_read(&outcome);
-        drop(end);
+        check_not_read(&running.finish());
     }
 }

@@ -3,8 +3,12 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod contract;
 mod deadlines;
 mod destinations;
+mod faults;
 mod forerunner;
+mod kill;
+mod plugins;
 mod sources;
 mod support;

@@ -77,7 +77,8 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
             continue;
         };
         worst = worst.max(exit_code(&report));
-        bars.suspend(|| printer.print(&report))?;
+        let printed = bars.suspend(|| printer.print(&report));
+        printed.context("could not write the report")?;
     }
     drop(shown);
     Ok(ExitCode::from(worst))

@@ -59,12 +59,6 @@ impl Cache {
         Ok(path)
     }
 
-    /// Forgets code that could not be loaded.
-    pub(super) fn forget(&self, key: &str) {
-        // The next start compiles anew either way.
-        let _ = fs::remove_file(self.path(key));
-    }
-
     fn path(&self, key: &str) -> PathBuf {
         self.dir.join(format!("{key}.cwasm"))
     }
@@ -129,8 +123,6 @@ mod tests {
         assert!(cache.find("k").is_none());
         let path = cache.keep("k", b"code").expect("kept");
         assert_eq!(cache.find("k").as_deref(), Some(&*path));
-        cache.forget("k");
-        assert!(cache.find("k").is_none());
     }
 
     #[test]

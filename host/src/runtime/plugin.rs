@@ -261,9 +261,7 @@ fn compile(runtime: &Runtime, bytes: &[u8], digest: &str) -> Result<(Component, 
     {
         return Ok((component, true));
     }
-    let component = Component::from_binary(&runtime.engine, bytes).map_err(|error| {
-        anyhow!("is not a valid component (cut off, or of a newer format?): {error:#}")
-    })?;
+    let component = Component::from_binary(&runtime.engine, bytes).map_err(not_compiled)?;
     if let Some(cache) = &cache
         && let Err(error) = component
             .serialize()
@@ -273,6 +271,15 @@ fn compile(runtime: &Runtime, bytes: &[u8], digest: &str) -> Result<(Component, 
         tracing::warn!("compiled code is not cached: {error:#}");
     }
     Ok((component, false))
+}
+
+/// The engine tells in words only whether the component is at fault or the limits that it was given.
+fn not_compiled(error: wasmtime::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    match text.contains("pooling allocator") {
+        true => anyhow!("needs more than memory_bytes_max or table_elements_max allow: {text}"),
+        false => anyhow!("is not a valid component (cut off, or of a newer format?): {text}"),
+    }
 }
 
 fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
@@ -287,11 +294,10 @@ fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
     match loaded {
         Ok(component) => Some(component),
         Err(error) => {
-            tracing::warn!(
+            tracing::info!(
                 "compiled code {} is not usable, compiling anew: {error:#}",
                 path.display()
             );
-            cache.forget(key);
             None
         }
     }

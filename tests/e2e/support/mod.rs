@@ -16,7 +16,7 @@ mod tools;
 
 pub(crate) use case::Case;
 pub(crate) use disk::Disk;
-pub(crate) use files::{gzip, lines_of, unpack, zstd};
+pub(crate) use files::{Files, gzip, lines_of, unpack, zstd};
 pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
 pub(crate) use pipe::Pipe;
