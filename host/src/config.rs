@@ -312,7 +312,8 @@ pub(crate) fn closest<'a>(
     candidates
         .map(|candidate| (strsim::jaro_winkler(&word, &plain(candidate)), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        // Of equals the first: names come before aliases.
+        .min_by(|a, b| b.0.total_cmp(&a.0))
         .map(|(_, candidate)| candidate)
 }
 

@@ -47,6 +47,8 @@ pub use pipeline::{Host, run};
 pub use progress::Progress;
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, is_pointer, is_sidecar};
-pub use runtime::{Call, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime};
+pub use runtime::{
+    Call, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
+};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

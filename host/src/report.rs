@@ -328,8 +328,14 @@ impl Distribution {
         let _ = self.sketch.merge(&other.sketch);
     }
 
+    /// By nearest rank: of two samples, the larger is the 95th percentile.
     fn quantile(&self, q: f64) -> Option<f64> {
-        self.sketch.quantile(q).ok().flatten().map(round)
+        let count = self.sketch.count() as f64;
+        let rank = (q * count).ceil().max(1.0);
+        // The sketch takes the sample at `q * (count - 1)`, rounded down.
+        let q = ((rank - 0.5) / (count - 1.0)).clamp(0.0, 1.0);
+        let value = self.sketch.quantile(q).ok().flatten()?;
+        Some(round(value.max(self.sketch.min()?).min(self.sketch.max()?)))
     }
 }
 
@@ -577,6 +583,30 @@ mod tests {
         assert_eq!(json["ms"]["Mean"], 50.5);
         let p95 = json["ms"]["P95"].as_f64().expect("a number");
         assert!((94.0..=97.0).contains(&p95), "{p95}");
+    }
+
+    #[test]
+    fn quantiles_are_samples_by_nearest_rank() {
+        // Samples from 1 to n -> p50, p95, p99
+        let table: [(u32, [f64; 3]); 5] = [
+            (1, [1.0, 1.0, 1.0]),
+            (2, [1.0, 2.0, 2.0]),
+            (3, [2.0, 3.0, 3.0]),
+            (10, [5.0, 10.0, 10.0]),
+            (100, [50.0, 95.0, 99.0]),
+        ];
+        for (n, want) in table {
+            let mut samples = Distribution::default();
+            (1..=n).for_each(|sample| samples.add(f64::from(sample)));
+            for (q, want) in [0.50, 0.95, 0.99].into_iter().zip(want) {
+                let got = samples.quantile(q).expect("a number");
+                assert!(
+                    (got - want).abs() <= 0.01 * want,
+                    "{n} {q}: {got}, not {want}"
+                );
+                assert!((1.0..=f64::from(n)).contains(&got), "{n} {q}: {got}");
+            }
+        }
     }
 
     #[test]

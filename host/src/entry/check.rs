@@ -47,7 +47,7 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
     let config = args.settings.effective()?.config;
     let runtime = super::engine(&config, 1)?;
     let storage = Storage::new();
-    let bytes = super::fetch(&storage, &args.component).await?;
+    let bytes = super::fetch(&storage, &args.component, &config).await?;
     let inspection = Inspection::of(&runtime, &args.component, &bytes)?;
     let plugin = Plugin::load(&runtime, &args.component, &bytes);
     outln!("component  {} ({} bytes)", args.component, bytes.len());

@@ -106,26 +106,22 @@ fn engine(config: &Config, requests: usize) -> Result<Arc<Runtime>> {
 
 /// Fetches the plugin, checks its digest, compiles it.
 async fn load_plugin(runtime: &Arc<Runtime>, storage: &Storage, config: &Config) -> Result<Plugin> {
-    let url = config
-        .plugin
-        .as_deref()
-        .context("no plugin is named: use --plugin FILE")?;
-    let bytes = fetch(storage, url).await?;
-    let plugin = Plugin::load(runtime, url, &bytes)?;
-    if let Some(pinned) = config.plugin_digest.as_deref()
-        && !pinned.eq_ignore_ascii_case(&plugin.id.digest)
-    {
-        bail!(
-            "plugin {url} has the digest {}, but plugin_digest = {pinned}",
-            plugin.id.digest
-        );
-    }
-    Ok(plugin)
+    let url = config.plugin.as_deref();
+    let url = url.context("no plugin is named: use --plugin FILE")?;
+    let bytes = fetch(storage, url, config).await?;
+    Plugin::load(runtime, url, &bytes)
 }
 
-async fn fetch(storage: &Storage, url: &str) -> Result<bytes::Bytes> {
-    storage
-        .get_small(url, PLUGIN_BYTES_MAX)
-        .await
-        .with_context(|| format!("could not read the plugin {url}"))
+/// The bytes of a component, which are those that `plugin_digest` names if it is set.
+async fn fetch(storage: &Storage, url: &str, config: &Config) -> Result<bytes::Bytes> {
+    let fetched = storage.get_small(url, PLUGIN_BYTES_MAX).await;
+    let bytes = fetched.with_context(|| format!("could not read the plugin {url}"))?;
+    let digest = linemill::digest(&bytes);
+    match config.plugin_digest.as_deref() {
+        Some(pinned) if !pinned.eq_ignore_ascii_case(&digest) => bail!(
+            "plugin {url} has the digest {digest}, but plugin_digest = {pinned}: \
+             fetch the pinned build, or pin this one after checking it"
+        ),
+        _ => Ok(bytes),
+    }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use indicatif::MultiProgress;
 use linemill::{Config, Host, Plugin, Progress, Range, Reason, Report, Request, Stop, Storage};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings::Settings;
 use super::sources::{self, Found};
@@ -52,6 +53,7 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
     let storage = Storage::new();
     let runtime = super::engine(&config, usize::from(args.parallel))?;
     let plugin = super::load_plugin(&runtime, &storage, &config).await?;
+    let stops = Stops::listen()?;
     let bar = !args.quiet && std::io::stderr().is_terminal();
     let found = sources::find(&storage, &args.sources, bar).await?;
     let range = range(&args, &found)?;
@@ -66,7 +68,6 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
     };
     let bytes = found.iter().map(|source| source.size).sum();
     let shown = bar.then(|| progress::show(&bars, &host.progress, bytes));
-    let stops = Stops::listen();
     let mut reports = futures::stream::iter(&found)
         .map(|source| run_one(&host, &plugin, source, range, &stops))
         .buffered(usize::from(args.parallel));
@@ -140,35 +141,31 @@ struct Running {
 }
 
 impl Stops {
-    fn listen() -> Self {
+    /// From here on a signal ends the run in order.
+    fn listen() -> Result<Self> {
         let running = Arc::new(Mutex::new(Running::default()));
         let interrupted = running.clone();
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         tokio::spawn(async move {
-            let Ok(mut terminate) =
-                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            else {
-                return;
-            };
-            let mut signal = async || {
+            let mut signalled = async || {
                 tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
+                    _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
             };
-            signal().await;
+            signalled().await;
             say("linemill: interrupted, handing over what is left (again to quit at once)");
             {
                 let mut running = interrupted.lock().expect("nothing panics while it is held");
                 running.interrupted = true;
-                running
-                    .stops
-                    .iter()
-                    .for_each(|stop| stop.stop(Reason::Interrupted));
+                let stops = running.stops.iter();
+                stops.for_each(|stop| stop.stop(Reason::Interrupted));
             }
-            signal().await;
+            signalled().await;
             std::process::exit(130);
         });
-        Stops(running)
+        Ok(Stops(running))
     }
 
     /// Something to stop a request by; `None`: no further request is to begin.

@@ -11,4 +11,4 @@ mod stdio;
 
 pub use engine::{Limits, Runtime};
 pub use instance::{Call, GuestContext, Instance, Returned};
-pub use plugin::{Extern, Inspection, Plugin};
+pub use plugin::{Extern, Inspection, Plugin, digest};

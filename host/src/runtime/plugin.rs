@@ -318,7 +318,8 @@ fn key(runtime: &Runtime, digest: &str) -> String {
     )
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// Digest of a component: `sha256:` and 64 hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
     let mut text = "sha256:".to_owned();
     for byte in Sha256::digest(bytes) {
         let _ = write!(text, "{byte:02x}");

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::skip::skip;
+
 /// A file system in memory, until it is dropped.
 pub(crate) struct Disk(PathBuf);
 
@@ -16,7 +18,7 @@ impl Disk {
         match mount.output() {
             Ok(done) if done.status.success() => Some(Disk(path.to_owned())),
             why => {
-                eprintln!("SKIPPED: a small disk cannot be mounted: {why:?}");
+                skip(&format!("a small disk cannot be mounted: {why:?}"));
                 None
             }
         }

@@ -12,6 +12,8 @@ mod pointer;
 mod process;
 mod render;
 mod report;
+mod s3;
+mod skip;
 mod tools;
 
 pub(crate) use case::Case;
@@ -23,4 +25,6 @@ pub(crate) use pipe::Pipe;
 pub(crate) use pointer::Pointer;
 pub(crate) use process::Running;
 pub(crate) use report::Report;
+pub(crate) use s3::{Place, S3};
+pub(crate) use skip::skip;
 pub(crate) use tools::{binary, plugin};
