@@ -53,7 +53,6 @@ pub struct Queue {
     pending: Mutex<Pending>,
     /// Workers that have not been started: the first batch starts them.
     staff: Mutex<Vec<Worker>>,
-    compute: tokio::runtime::Handle,
     running: AtomicUsize,
     idle: Notify,
     events: mpsc::UnboundedSender<Event>,
@@ -82,7 +81,6 @@ impl Queue {
     /// A queue for these workers, who run on the threads of plugins; events are bounded by the room in the queue.
     pub fn new(
         staff: Vec<Worker>,
-        compute: &tokio::runtime::Handle,
         sizing: Sizing,
         deadline: Deadline,
         stop: Arc<Stop>,
@@ -101,7 +99,6 @@ impl Queue {
             parts,
             pending: Mutex::default(),
             staff: Mutex::new(staff),
-            compute: compute.clone(),
             running: AtomicUsize::new(0),
             idle: Notify::new(),
             events,
@@ -138,7 +135,8 @@ impl Queue {
     fn start_workers(self: &Arc<Self>) {
         let mut staff = self.staff.lock().expect("nothing panics while it is held");
         for worker in staff.drain(..) {
-            self.compute.spawn(work(worker, self.clone()));
+            let thread = worker.thread();
+            thread.spawn(work(worker, self.clone()));
         }
     }
 

@@ -149,6 +149,11 @@ impl Worker {
         }
     }
 
+    /// Where it is to work.
+    pub fn thread(&self) -> tokio::runtime::Handle {
+        self.shop.plugin.compute().clone()
+    }
+
     /// Runs a batch to its end: every line of it is processed or a fault when this returns.
     pub async fn run(&mut self, batch: &Arc<Batch>) -> Done {
         let start = Instant::now();

@@ -35,8 +35,13 @@ fn check_refused(bytes: &[u8], words: &[&str]) {
         .set("completion", "delete")
         .input("a.txt", "1\n")
         .run();
-    let checked = Case::command(["check", "plugin.wasm"]).file("plugin.wasm", bytes).run();
-    assert_eq!(run.before, run.after, "the source stays, nothing is written");
+    let checked = Case::command(["check", "plugin.wasm"])
+        .file("plugin.wasm", bytes)
+        .run();
+    assert_eq!(
+        run.before, run.after,
+        "the source stays, nothing is written"
+    );
     assert!(run.reports.is_empty(), "no request was begun");
     for outcome in [run, checked] {
         assert_eq!(outcome.exit, Some(2), "{}", outcome.stderr);
@@ -53,10 +58,17 @@ fn what_is_no_component_is_refused() {
     let sum = std::fs::read(plugin("sum")).expect("the plugin can be read");
     check_refused(b"", &["is not a WebAssembly component", "empty"]);
     check_refused(b"\0", &["is not a WebAssembly component"]);
-    check_refused(b"hello, world\n", &["is not a WebAssembly component", "hello"]);
+    check_refused(
+        b"hello, world\n",
+        &["is not a WebAssembly component", "hello"],
+    );
     check_refused(
         b"\0asm\x01\0\0\0",
-        &["core WebAssembly module", "wasm32-wasip2", "wasm-tools component new"],
+        &[
+            "core WebAssembly module",
+            "wasm32-wasip2",
+            "wasm-tools component new",
+        ],
     );
     check_refused(
         &component("(module (func (export \"process\")))"),
@@ -76,13 +88,23 @@ fn check_misfit(bytes: &[u8], words: &[&str]) {
         .file("plugin.wasm", bytes)
         .input("a.txt", "1\n")
         .run();
-    let checked = Case::command(["check", "plugin.wasm"]).file("plugin.wasm", bytes).run();
+    let checked = Case::command(["check", "plugin.wasm"])
+        .file("plugin.wasm", bytes)
+        .run();
     assert!(run.new_files().is_empty());
     for outcome in [run, checked] {
-        assert!(outcome.reports.is_empty(), "no request was begun: {}", outcome.reports[0].0);
+        assert!(
+            outcome.reports.is_empty(),
+            "no request was begun: {}",
+            outcome.reports[0].0
+        );
         assert_eq!(outcome.exit, Some(2), "{}", outcome.stderr);
         for word in ["linemill: plugin plugin.wasm: "].iter().chain(words) {
-            assert!(outcome.stderr.contains(word), "no {word:?} in: {}", outcome.stderr);
+            assert!(
+                outcome.stderr.contains(word),
+                "no {word:?} in: {}",
+                outcome.stderr
+            );
         }
     }
 }
@@ -91,18 +113,35 @@ fn check_misfit(bytes: &[u8], words: &[&str]) {
 fn a_component_that_is_no_plugin_is_refused() {
     check_misfit(
         &component("(component)"),
-        &["does not export linemill:plugin/processor@0.1.0", "it exports nothing", "implement the world"],
+        &[
+            "does not export linemill:plugin/processor@0.1.0",
+            "it exports nothing",
+            "implement the world",
+        ],
     );
     check_misfit(
         &exporting("acme:other/thing@1.0.0", &["process"]),
-        &["does not export linemill:plugin/processor@0.1.0", "acme:other/thing@1.0.0", "implement the world"],
+        &[
+            "does not export linemill:plugin/processor@0.1.0",
+            "acme:other/thing@1.0.0",
+            "implement the world",
+        ],
     );
     check_misfit(
-        &exporting("linemill:plugin/processor@0.2.0", &["pre", "process", "post"]),
-        &["linemill:plugin/processor@0.2.0", "build it against the contract of this linemill"],
+        &exporting(
+            "linemill:plugin/processor@0.2.0",
+            &["pre", "process", "post"],
+        ),
+        &[
+            "linemill:plugin/processor@0.2.0",
+            "build it against the contract of this linemill",
+        ],
     );
     // The name is right, what stands behind it is not.
-    check_misfit(&exporting(PROCESSOR, &[]), &["does not fit the contract", "pre", "build it against"]);
+    check_misfit(
+        &exporting(PROCESSOR, &[]),
+        &["does not fit the contract", "pre", "build it against"],
+    );
     check_misfit(
         &exporting(PROCESSOR, &["pre", "post"]),
         &["does not fit the contract", "process", "build it against"],
@@ -116,7 +155,10 @@ fn a_component_that_is_no_plugin_is_refused() {
 #[test]
 fn an_import_that_is_not_granted_is_refused() {
     let hungry = std::fs::read(plugin("hungry")).expect("the plugin can be read");
-    check_misfit(&hungry, &["imports wasi:sockets/", "not granted", "leave out"]);
+    check_misfit(
+        &hungry,
+        &["imports wasi:sockets/", "not granted", "leave out"],
+    );
     let importing = |name: &str| {
         component(&format!(
             "(component
@@ -128,10 +170,19 @@ fn an_import_that_is_not_granted_is_refused() {
                 (export \"{PROCESSOR}\" (instance $instance)))"
         ))
     };
-    check_misfit(&importing("acme:secrets/vault@1.0.0"), &["imports acme:secrets/vault@1.0.0", "not granted"]);
-    check_misfit(&importing("wasi:http/outgoing-handler@0.2.0"), &["imports wasi:http/outgoing-handler@0.2.0"]);
+    check_misfit(
+        &importing("acme:secrets/vault@1.0.0"),
+        &["imports acme:secrets/vault@1.0.0", "not granted"],
+    );
+    check_misfit(
+        &importing("wasi:http/outgoing-handler@0.2.0"),
+        &["imports wasi:http/outgoing-handler@0.2.0"],
+    );
     // A name that is granted, but with something in it that there is not.
-    check_misfit(&importing("wasi:random/random@0.2.6"), &["does not fit the contract"]);
+    check_misfit(
+        &importing("wasi:random/random@0.2.6"),
+        &["does not fit the contract"],
+    );
 }
 
 #[test]
@@ -139,8 +190,16 @@ fn a_plugin_that_is_not_there_is_refused() {
     for path in ["missing.wasm", "no/such/folder/plugin.wasm", "."] {
         let outcome = Case::with_plugin(path).input("a.txt", "1\n").run();
         assert_eq!(outcome.exit, Some(2));
-        assert!(outcome.stderr.starts_with("linemill: "), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains(&format!("plugin {path}")), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.starts_with("linemill: "),
+            "{}",
+            outcome.stderr
+        );
+        assert!(
+            outcome.stderr.contains(&format!("plugin {path}")),
+            "{}",
+            outcome.stderr
+        );
         assert!(outcome.new_files().is_empty());
     }
 }
@@ -150,7 +209,10 @@ fn digest(outcome: &Outcome) -> String {
     let digest = outcome.report().0["Plugin"]["Digest"].as_str();
     let digest = digest.expect("a digest").to_owned();
     let hex = digest.strip_prefix("sha256:").expect("sha256");
-    assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+    assert!(
+        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{digest}"
+    );
     digest
 }
 
@@ -197,7 +259,11 @@ fn the_report_says_which_plugin_ran() {
     let first = case.again().input("a.txt", "1\n").run();
     copy("unruly", &case);
     let second = case.again().input("b.txt", "1\n").run();
-    assert_ne!(digest(&first), digest(&second), "the file is another one now");
+    assert_ne!(
+        digest(&first),
+        digest(&second),
+        "the file is another one now"
+    );
     for outcome in [first, second] {
         assert_eq!(outcome.report().0["Plugin"]["Name"], "my-plugin-1.2");
     }
@@ -206,22 +272,60 @@ fn the_report_says_which_plugin_ran() {
 #[test]
 fn a_report_has_all_its_fields() {
     let outcome = Case::new("unruly")
-        .input_lines("a.txt", ["1", "!corrupt c", "!retry r", "!metric lines  1", "!route more x"])
+        .input_lines(
+            "a.txt",
+            [
+                "1",
+                "!corrupt c",
+                "!retry r",
+                "!metric lines  1",
+                "!route more x",
+            ],
+        )
         .args(["--route", "more=out/more"])
         .run();
     let report = &outcome.report().0;
-    let fields: Vec<_> = report.as_object().expect("an object").keys().map(String::as_str).collect();
+    let fields: Vec<_> = report
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     let mut expected = vec![
-        "RequestId", "Status", "Errors", "StartTime", "RuntimeMs", "SourceURL", "Attempt", "DestinationURL",
-        "RetryURL", "CorruptionURL", "Routes", "Loaded", "Processed", "CorruptionErrors", "RetryErrors", "Failed",
-        "PartialRetries", "Unread", "Batches", "Traps", "Plugin", "Fuel", "Metrics", "Latency",
+        "RequestId",
+        "Status",
+        "Errors",
+        "StartTime",
+        "RuntimeMs",
+        "SourceURL",
+        "Attempt",
+        "DestinationURL",
+        "RetryURL",
+        "CorruptionURL",
+        "Routes",
+        "Loaded",
+        "Processed",
+        "CorruptionErrors",
+        "RetryErrors",
+        "Failed",
+        "PartialRetries",
+        "Unread",
+        "Batches",
+        "Traps",
+        "Plugin",
+        "Fuel",
+        "Metrics",
+        "Latency",
     ];
     expected.sort_unstable();
     assert_eq!(fields, expected);
     assert_eq!(report["SourceURL"], "a.txt");
     assert_eq!(report["Routes"]["more"], "out/more/a.txt");
     let time = report["StartTime"].as_str().expect("a time");
-    assert!(time.len() >= 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z'), "{time}");
+    assert!(
+        time.len() >= 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z'),
+        "{time}"
+    );
     let id = outcome.report().text("RequestId").expect("an id");
     assert_eq!(id.len(), 36, "{id}");
     for name in ["RuntimeMs", "Batches", "Traps", "Fuel"] {
@@ -236,7 +340,9 @@ fn a_report_has_all_its_fields() {
 
 #[test]
 fn a_report_keeps_twenty_errors() {
-    let lines: Vec<String> = (0..60).map(|n| format!("!corrupt reason {}", n % 30)).collect();
+    let lines: Vec<String> = (0..60)
+        .map(|n| format!("!corrupt reason {}", n % 30))
+        .collect();
     let outcome = Case::new("unruly").input_lines("a.txt", lines).run();
     let errors = outcome.report().errors();
     assert_eq!(errors.len(), 21);
@@ -249,15 +355,24 @@ fn a_report_keeps_twenty_errors() {
 #[test]
 fn errors_are_cut_between_characters() {
     let reason = "é€😀".repeat(200);
-    let outcome = Case::new("unruly").input_lines("a.txt", [format!("!corrupt {reason}")]).run();
+    let outcome = Case::new("unruly")
+        .input_lines("a.txt", [format!("!corrupt {reason}")])
+        .run();
     let (error, _) = &outcome.report().errors()[0];
     assert_eq!(*error, reason.chars().take(256).collect::<String>());
 }
 
 #[test]
 fn lines_are_retried_until_their_attempts_are_used_up() {
-    let lines = ["good", "!retry not yet\r", "!rest !rest less", "!retry no, never"];
-    let case = Case::new("unruly").set("max_retries", 2).set("completion", "delete");
+    let lines = [
+        "good",
+        "!retry not yet\r",
+        "!rest !rest less",
+        "!retry no, never",
+    ];
+    let case = Case::new("unruly")
+        .set("max_retries", 2)
+        .set("completion", "delete");
     case.again().input("x/a.txt", lines.join("\n")).check(
         "
         exit 1
@@ -282,8 +397,14 @@ fn lines_are_retried_until_their_attempts_are_used_up() {
     assert_eq!((third.exit, report.status()), (Some(1), "failed"));
     assert_eq!((report.count("Processed"), report.count("Failed")), (1, 2));
     let failed = report.text("FailedURL").expect("a failed object");
-    assert!(failed.ends_with("/a-retry03.txt") && failed.starts_with("out/failed/"), "{failed}");
-    assert_eq!(third.lines(failed), ["!retry not yet\r", "!retry no, never"]);
+    assert!(
+        failed.ends_with("/a-retry03.txt") && failed.starts_with("out/failed/"),
+        "{failed}"
+    );
+    assert_eq!(
+        third.lines(failed),
+        ["!retry not yet\r", "!retry no, never"]
+    );
 }
 
 #[test]
@@ -305,10 +426,16 @@ fn no_retries_are_none() {
 /// What `check` says of how the code was made.
 fn code(cache: &Case) -> (String, String) {
     let sum = plugin("sum");
-    let outcome = cache.again().args(["check", &sum.to_string_lossy(), "--set", "cache_dir=cache"]).run();
+    let outcome = cache
+        .again()
+        .args(["check", &sum.to_string_lossy(), "--set", "cache_dir=cache"])
+        .run();
     assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    let code = said.lines().find_map(|line| line.strip_prefix("code ")).expect("a line on the code");
+    let code = said
+        .lines()
+        .find_map(|line| line.strip_prefix("code "))
+        .expect("a line on the code");
     let how = code.trim().rsplit_once(" in ").expect("how long it took").0;
     (how.to_owned(), outcome.stderr)
 }
@@ -333,7 +460,9 @@ fn compiled_code_is_kept() {
 
 fn cached(case: &Case) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(case.dir().join("cache")).expect("the folder is there");
-    entries.map(|entry| entry.expect("it can be listed").path()).collect()
+    entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect()
 }
 
 fn chmod(path: &Path, mode: u32) {
@@ -348,11 +477,18 @@ fn compiled_code_is_taken_from_no_place_that_others_can_write_to() {
     for path in cached(&case) {
         chmod(&path, 0o666);
     }
-    assert_eq!(code(&case).0, COMPILED, "others could have written the file");
+    assert_eq!(
+        code(&case).0,
+        COMPILED,
+        "others could have written the file"
+    );
     chmod(&folder, 0o777);
     let (how, said) = code(&case);
     assert_eq!(how, COMPILED, "others could have put it into the folder");
-    assert!(said.contains("compiled code is not cached") && said.contains("cache"), "{said}");
+    assert!(
+        said.contains("compiled code is not cached") && said.contains("cache"),
+        "{said}"
+    );
     chmod(&folder, 0o700);
     assert_eq!(code(&case).0, LOADED);
 }
@@ -371,4 +507,40 @@ fn without_a_cache_plugins_run() {
             out/destination/a.txt: 3
             ",
         );
+}
+
+#[test]
+fn batches_are_whole_lines() {
+    // Ten lines of ten bytes.
+    let lines = ["123456789"; 10];
+    for (setting, value, batches) in [
+        ("batch_lines", 1, 10),
+        ("batch_lines", 3, 4),
+        ("batch_lines", 10, 1),
+        ("batch_lines", 1000, 1),
+        ("batch_bytes", 1, 10),
+        ("batch_bytes", 10, 10),
+        ("batch_bytes", 19, 10),
+        ("batch_bytes", 20, 5),
+        ("batch_bytes", 39, 4),
+        ("batch_bytes", 100, 1),
+    ] {
+        let outcome = Case::new("unruly")
+            .set(setting, value)
+            .input_lines("a.txt", lines)
+            .run();
+        assert_eq!(
+            outcome.report().count("Batches"),
+            batches,
+            "{setting} {value}"
+        );
+        assert_eq!(outcome.lines("out/destination/a.txt"), lines);
+    }
+    for value in [1, 64, 1 << 20] {
+        let outcome = Case::new("unruly")
+            .set("batch_bytes_max", value)
+            .input_lines("a.txt", lines)
+            .run();
+        assert_eq!(outcome.lines("out/destination/a.txt"), lines);
+    }
 }

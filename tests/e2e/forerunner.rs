@@ -19,9 +19,16 @@ fn ten_but(number: &str, instead: &str) -> Vec<String> {
 /// The sum of what `post` was told.
 fn sum_in(outcome: &Outcome, path: &str) -> i64 {
     let told = outcome.text(path);
-    let (_, partials) = told.trim_end().split_once("partials=").expect("what post tells");
-    let numbers = partials.split(['|', ',']).filter(|number| !number.is_empty());
-    numbers.map(|number| number.parse::<i64>().expect("a number")).sum()
+    let (_, partials) = told
+        .trim_end()
+        .split_once("partials=")
+        .expect("what post tells");
+    let numbers = partials
+        .split(['|', ','])
+        .filter(|number| !number.is_empty());
+    numbers
+        .map(|number| number.parse::<i64>().expect("a number"))
+        .sum()
 }
 
 /// One line a batch, a worker for the line that hangs and one for the others, and little time.
@@ -148,7 +155,10 @@ fn check_all_left_once(outcome: &Outcome, lines: &[String]) {
     let unread = report.unread().expect("it is known");
     assert_eq!(report.count("RetryErrors") + unread, lines.len() as u64);
     let object = report.text("RetryURL").expect("a retry object");
-    assert_eq!(outcome.lines(object), lines[..lines.len() - unread as usize]);
+    assert_eq!(
+        outcome.lines(object),
+        lines[..lines.len() - unread as usize]
+    );
 }
 
 /// A source of four lines in `x/`, of which two are not processed.
@@ -296,7 +306,10 @@ fn names_of_retries() {
             ));
         let report = outcome.report();
         assert_eq!(report.count("Attempt"), attempt, "{source}");
-        assert_eq!(report.text("RetryURL"), Some(&*format!("out/retry/{retry}")));
+        assert_eq!(
+            report.text("RetryURL"),
+            Some(&*format!("out/retry/{retry}"))
+        );
     }
 }
 
@@ -318,7 +331,10 @@ fn lines() {
         (b"\xff\xfe\n\0\n".into(), &[b"\xff\xfe", b"\0"]),
         (b"\xef\xbb\xbf1\n2".into(), &[b"\xef\xbb\xbf1", b"2"]),
         (format!("{long}\n2\n").into(), &[long.as_bytes(), b"2"]),
-        (format!("1\n{longer}\n2").into(), &[b"1", longer.as_bytes(), b"2"]),
+        (
+            format!("1\n{longer}\n2").into(),
+            &[b"1", longer.as_bytes(), b"2"],
+        ),
         (format!("1\n{longer}").into(), &[b"1", longer.as_bytes()]),
     ];
     for (bytes, lines) in table {
@@ -332,17 +348,25 @@ fn lines() {
             continue;
         }
         expected.push(b'\n');
-        assert!(outcome.bytes("out/destination/a.txt") == expected, "{}", bytes.escape_ascii());
+        assert!(
+            outcome.bytes("out/destination/a.txt") == expected,
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
 /// Gzip that breaks off in the middle of line 3.
 fn torn() -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(b"1\n2\n3 is to").expect("memory can be written to");
+    encoder
+        .write_all(b"1\n2\n3 is to")
+        .expect("memory can be written to");
     encoder.flush().expect("memory can be written to");
     let torn = encoder.get_ref().clone();
-    encoder.write_all(b"rn\n4\n").expect("memory can be written to");
+    encoder
+        .write_all(b"rn\n4\n")
+        .expect("memory can be written to");
     drop(encoder);
     torn
 }
@@ -356,7 +380,10 @@ fn a_stream_that_breaks_off_ends_in_error() {
             .run();
         let report = outcome.report();
         assert_eq!((outcome.exit, report.status()), (Some(2), "error"));
-        assert!(report.count("Loaded") <= 2, "the torn line is not processed");
+        assert!(
+            report.count("Loaded") <= 2,
+            "the torn line is not processed"
+        );
         assert!(outcome.new_files().is_empty(), "nothing is visible");
         assert_eq!(outcome.before, outcome.after, "the source stays");
         let (error, _) = &report.errors()[0];
@@ -380,9 +407,15 @@ fn pre_and_post_that_fail() {
             assert_eq!(report.count("Loaded"), if stage == "pre" { 0 } else { 4 });
             assert_eq!(
                 report.errors()[0],
-                (format!("plugin unruly: {stage} failed: {stage} fails as it was told"), 1)
+                (
+                    format!("plugin unruly: {stage} failed: {stage} fails as it was told"),
+                    1
+                )
             );
-            assert_eq!(outcome.before, outcome.after, "nothing is visible, the source stays");
+            assert_eq!(
+                outcome.before, outcome.after,
+                "nothing is visible, the source stays"
+            );
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::support::{Case, Files, Outcome, gzip};
 
 /// Kills at random moments, and kills when the first object has become visible.
-const AT_RANDOM: u64 = 45;
-const WHEN_VISIBLE: u64 = 24;
+const AT_RANDOM: u64 = 80;
+const WHEN_VISIBLE: u64 = 36;
+const WHILE_COMPILING: u64 = 12;
 
 const COMPLETIONS: [&str; 3] = ["keep", "delete", "move"];
 
@@ -164,6 +165,29 @@ fn killed_while_objects_become_visible() {
         between += u64::from(outcome.after.len() < 9);
     }
     println!("killed {between} times with some objects visible and some not");
+}
+
+/// What a killed run left in the cache of compiled code does not keep the next one.
+#[test]
+fn killed_while_it_compiles() {
+    let case = || {
+        let case = Case::new("unruly").input("a.txt", "a\n");
+        let cache = case.dir().join("cache");
+        case.env("XDG_CACHE_HOME", cache.to_str().unwrap())
+    };
+    let start = Instant::now();
+    assert_eq!(case().run().exit, Some(0));
+    let took = start.elapsed();
+    let mut random = Random(0xc0de);
+    for _ in 0..WHILE_COMPILING {
+        let case = case();
+        let running = case.start();
+        std::thread::sleep(took.mul_f64(random.fraction()));
+        drop(running.kill());
+        let outcome = case.again().source("a.txt").out("again").run();
+        assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
+        assert_eq!(outcome.lines("again/destination/a.txt"), ["a"]);
+    }
 }
 
 fn wait_for(file: &Path) {

@@ -3,6 +3,8 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod command_line;
+mod config;
 mod contract;
 mod deadlines;
 mod destinations;
@@ -10,5 +12,6 @@ mod faults;
 mod forerunner;
 mod kill;
 mod plugins;
+mod s3;
 mod sources;
 mod support;

@@ -10,7 +10,10 @@ struct Noise(u64);
 
 impl Noise {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
 
@@ -38,7 +41,10 @@ fn run_in_all_ways(case: impl Fn() -> Case) -> Outcome {
     let mut first: Option<Outcome> = None;
     for concurrency in [1, 2, 8] {
         for (setting, value) in BATCHES {
-            let outcome = case().set("concurrency", concurrency).set(setting, value).run();
+            let outcome = case()
+                .set("concurrency", concurrency)
+                .set(setting, value)
+                .run();
             let Some(first) = &first else {
                 first = Some(outcome);
                 continue;
@@ -46,8 +52,20 @@ fn run_in_all_ways(case: impl Fn() -> Case) -> Outcome {
             let way = format!("concurrency {concurrency}, {setting} {value}");
             assert_eq!(first.new_files(), outcome.new_files(), "{way}");
             assert!(first.after == outcome.after, "files differ: {way}");
-            for name in ["Status", "Loaded", "Processed", "CorruptionErrors", "Metrics", "Errors", "Plugin"] {
-                assert_eq!(first.report().0[name], outcome.report().0[name], "{name}: {way}");
+            for name in [
+                "Status",
+                "Loaded",
+                "Processed",
+                "CorruptionErrors",
+                "Metrics",
+                "Errors",
+                "Plugin",
+            ] {
+                assert_eq!(
+                    first.report().0[name],
+                    outcome.report().0[name],
+                    "{name}: {way}"
+                );
             }
         }
     }
@@ -67,16 +85,26 @@ fn sum_adds_up() {
         }
         let number = noise.below(2_000_000) as i64 - 1_000_000;
         sum += number;
-        let _ = write!(text, "{number}{}", noise.of(&["\n", "\n", "\r\n", " \n", "\n\n"]));
+        let _ = write!(
+            text,
+            "{number}{}",
+            noise.of(&["\n", "\n", "\r\n", " \n", "\n\n"])
+        );
     }
     let blank = text.lines().filter(|line| line.is_empty()).count() as u64;
     let outcome = run_in_all_ways(|| Case::new("sum").input("numbers.txt", &text));
     let report = outcome.report();
     assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
     assert_eq!(report.count("Loaded"), 5000 + blank);
-    assert_eq!(outcome.text("out/destination/numbers.txt"), format!("{sum}\n"));
+    assert_eq!(
+        outcome.text("out/destination/numbers.txt"),
+        format!("{sum}\n")
+    );
     assert_eq!(outcome.lines("out/corruption/numbers.txt"), corrupt);
-    assert_eq!(report.text("DestinationURL"), Some("out/destination/numbers.txt"));
+    assert_eq!(
+        report.text("DestinationURL"),
+        Some("out/destination/numbers.txt")
+    );
 }
 
 /// A record and what it becomes; none for one that is broken.
@@ -86,7 +114,9 @@ fn record(noise: &mut Noise, id: usize) -> (String, Option<String>) {
         return (noise.of(&broken).to_owned(), None);
     }
     let region = noise.of(&["us-east-1", "eu-west-3", "köln", "a \"quoted\", one", ""]);
-    let segments: Vec<String> = (0..noise.below(6)).map(|_| noise.below(100_000).to_string()).collect();
+    let segments: Vec<String> = (0..noise.below(6))
+        .map(|_| noise.below(100_000).to_string())
+        .collect();
     let segments = segments.join(",");
     let quoted = format!("\"{}\"", region.replace('"', "\"\""));
     let line = format!("{id},{quoted},\"{segments}\"");
@@ -111,7 +141,10 @@ fn csv_becomes_json() {
     let outcome = run_in_all_ways(|| Case::new("csv-to-json").input("x/segments.csv", &text));
     let report = outcome.report();
     assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
-    assert_eq!((report.count("Loaded"), report.count("CorruptionErrors")), (4000, 4000 / 97));
+    assert_eq!(
+        (report.count("Loaded"), report.count("CorruptionErrors")),
+        (4000, 4000 / 97)
+    );
     assert!(outcome.text("out/destination/x/segments.csv") == json);
     assert!(outcome.text("out/corruption/x/segments.csv") == broken);
 }
@@ -122,7 +155,11 @@ fn events(status: &str) -> (String, String, BTreeMap<String, u64>) {
     let (mut text, mut kept, mut by_status) = (String::new(), String::new(), BTreeMap::new());
     for n in 0..4000 {
         if n % 131 == 130 {
-            let _ = writeln!(text, "{}", noise.of(&["{\"ts\":1,\"us", "[]", "null", "{\"ts\":1}"]));
+            let _ = writeln!(
+                text,
+                "{}",
+                noise.of(&["{\"ts\":1,\"us", "[]", "null", "{\"ts\":1}"])
+            );
             continue;
         }
         let (ts, user) = (1_700_000_000 + n, noise.below(500));
@@ -134,7 +171,10 @@ fn events(status: &str) -> (String, String, BTreeMap<String, u64>) {
         );
         *by_status.entry(code.to_owned()).or_default() += 1;
         if code == status {
-            let _ = writeln!(kept, "{{\"ts\":{ts},\"user\":\"u{user}\",\"status\":{code}}}");
+            let _ = writeln!(
+                kept,
+                "{{\"ts\":{ts},\"user\":\"u{user}\",\"status\":{code}}}"
+            );
         }
     }
     (text, kept, by_status)
@@ -146,13 +186,19 @@ fn events_are_filtered_and_counted() {
     let outcome = run_in_all_ways(|| Case::new("ndjson-filter").input("events.ndjson", &text));
     let report = outcome.report();
     assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
-    assert_eq!((report.count("Loaded"), report.count("CorruptionErrors")), (4000, 4000 / 131));
+    assert_eq!(
+        (report.count("Loaded"), report.count("CorruptionErrors")),
+        (4000, 4000 / 131)
+    );
     assert!(outcome.text("out/destination/events.ndjson") == kept);
     let metrics = &report.0["Metrics"]["by_status"];
     for (status, count) in &by_status {
         assert_eq!(metrics[status], *count, "{metrics}");
     }
-    assert_eq!(metrics.as_object().map(serde_json::Map::len), Some(by_status.len()));
+    assert_eq!(
+        metrics.as_object().map(serde_json::Map::len),
+        Some(by_status.len())
+    );
 }
 
 #[test]
@@ -161,8 +207,15 @@ fn settings_reach_the_plugin() {
     let case = || Case::new("ndjson-filter").input("events.ndjson", &text);
     let outcome = case().setting("value", "404").run();
     assert!(outcome.text("out/destination/events.ndjson") == kept);
-    let outcome = case().setting("field", "path").setting("value", "nowhere").run();
-    assert_eq!(outcome.report().text("DestinationURL"), None, "nothing is kept");
+    let outcome = case()
+        .setting("field", "path")
+        .setting("value", "nowhere")
+        .run();
+    assert_eq!(
+        outcome.report().text("DestinationURL"),
+        None,
+        "nothing is kept"
+    );
     case().setting("field", "").check(
         "
         exit 2
@@ -208,6 +261,27 @@ fn metrics_add_up() {
     assert_eq!((value("Min"), value("Max"), value("Mean")), (2.0, 4.0, 3.0));
     assert!((value("P50") - 3.0).abs() < 0.05, "{metrics}");
     for name in ["P50", "P95", "P99"] {
-        assert!(value("Min") <= value(name) && value(name) <= value("Max"), "{metrics}");
+        assert!(
+            value("Min") <= value(name) && value(name) <= value("Max"),
+            "{metrics}"
+        );
     }
+}
+
+#[test]
+fn series_of_metrics_are_limited() {
+    let run = |keys: usize| {
+        let lines = (0..keys).map(|n| format!("!metric m key{n} 1"));
+        let outcome = Case::new("unruly").input_lines("a.txt", lines).run();
+        assert_eq!(outcome.report().status(), "ok");
+        let kept = outcome.report().0["Metrics"]["m"]
+            .as_object()
+            .map(serde_json::Map::len);
+        assert_eq!(kept, Some(1000));
+        outcome.stderr
+    };
+    assert_eq!(run(1000), "");
+    let said = run(1200);
+    let told = |line: &str| line.contains("metric") && line.contains("200");
+    assert!(said.lines().any(told), "how many were left out: {said}");
 }

@@ -50,7 +50,6 @@ impl Run {
         let workers = (0..config.concurrency).map(|_| Worker::new(self.shop.clone()));
         let queue = Arc::new(Queue::new(
             workers.collect(),
-            self.shop.plugin.compute(),
             sizing,
             self.deadline,
             stop,

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use tokio::runtime::Handle;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::linker;
 use super::state::State;
+use super::threads::Threads;
 
 /// How much fuel a plugin burns before its thread looks up: seldom enough to cost nothing, often enough to stop a
 /// spinning plugin within a few milliseconds.
@@ -34,13 +36,11 @@ pub struct Limits {
 }
 
 /// The engine, what plugins may import, and the threads that they run on.
-///
-/// Plugins have threads of their own so that a plugin that does not yield can hold up neither timers nor uploads.
 pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
     pub(super) limits: Limits,
-    compute: Option<tokio::runtime::Runtime>,
+    threads: Threads,
 }
 
 impl Runtime {
@@ -55,34 +55,17 @@ impl Runtime {
             unpooled()
         })?;
         let linker = linker::baseline(&engine)?;
-        let compute = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("linemill-plugin")
-            .enable_time()
-            .build()
-            .context("could not start threads for plugins")?;
         Ok(Arc::new(Runtime {
             engine,
             linker,
             limits,
-            compute: Some(compute),
+            threads: Threads::start()?,
         }))
     }
 
-    /// Where calls into plugins run.
-    pub fn compute(&self) -> &tokio::runtime::Handle {
-        self.compute
-            .as_ref()
-            .expect("the threads live as long as the runtime")
-            .handle()
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        // A plugin that spins must not hold the process up; and a runtime must not be awaited in async code.
-        if let Some(compute) = self.compute.take() {
-            compute.shutdown_background();
-        }
+    /// Where the next call into a plugin runs: one thread after the other.
+    pub fn compute(&self) -> &Handle {
+        self.threads.next()
     }
 }
 

@@ -8,6 +8,7 @@ mod linker;
 mod plugin;
 mod state;
 mod stdio;
+mod threads;
 
 pub use engine::{Limits, Runtime};
 pub use instance::{Call, GuestContext, Instance, Returned};

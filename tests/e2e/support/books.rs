@@ -56,7 +56,11 @@ fn check_counters(outcome: &Outcome, report: &Report, context: &str) {
     let count = |name| report.count(name);
     let accounted =
         count("Processed") + count("CorruptionErrors") + count("RetryErrors") + count("Failed");
-    assert_eq!(count("Loaded"), accounted, "loaded is accounted for: {context}");
+    assert_eq!(
+        count("Loaded"),
+        accounted,
+        "loaded is accounted for: {context}"
+    );
     assert!(
         count("PartialRetries") <= count("RetryErrors") + count("Failed"),
         "{context}"
@@ -69,18 +73,27 @@ fn check_counters(outcome: &Outcome, report: &Report, context: &str) {
     ] {
         // A request that failed may not know what would have been left.
         let known = !(report.is("error") && flag == "retry");
-        assert!(!known || report.is(flag) == applies, "status {flag}: {context}");
+        assert!(
+            !known || report.is(flag) == applies,
+            "status {flag}: {context}"
+        );
     }
     let explained: u64 = reasons(outcome, report).values().sum();
     let told: u64 = report.errors().iter().map(|(_, count)| count).sum();
-    assert!(told >= explained, "every fault is among the errors: {context}");
+    assert!(
+        told >= explained,
+        "every fault is among the errors: {context}"
+    );
     assert!(report.errors().len() <= ERRORS + 1, "{context}");
 }
 
 #[track_caller]
 fn check_nothing_written(report: &Report, context: &str) {
     let names = OBJECTS.map(|(name, _)| name);
-    for name in names.iter().chain(&["DestinationURL", "ResumeURL", "Routes"]) {
+    for name in names
+        .iter()
+        .chain(&["DestinationURL", "ResumeURL", "Routes"])
+    {
         assert!(report.0.get(*name).is_none(), "{name}: {context}");
     }
 }
@@ -112,7 +125,10 @@ fn check_objects(outcome: &Outcome, report: &Report, wanted: Option<&Wanted>, co
         for (row, line) in rows.iter().zip(&lines) {
             check_row(report, row, line, wanted, context);
             let number = row["line"].as_u64().expect("a line number");
-            assert!(numbers.insert(number), "line {number} is there twice: {context}");
+            assert!(
+                numbers.insert(number),
+                "line {number} is there twice: {context}"
+            );
         }
     }
     if let Some(wanted) = wanted.filter(|_| !elsewhere) {
@@ -129,8 +145,16 @@ fn check_objects(outcome: &Outcome, report: &Report, wanted: Option<&Wanted>, co
 #[track_caller]
 fn check_row(report: &Report, row: &Value, line: &[u8], wanted: Option<&Wanted>, context: &str) {
     assert_eq!(row["attempt"], report.0["Attempt"], "{row}: {context}");
-    assert_eq!(row["plugin"], report.0["Plugin"]["Digest"], "{row}: {context}");
-    assert!(row["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{row}");
+    assert_eq!(
+        row["plugin"], report.0["Plugin"]["Digest"],
+        "{row}: {context}"
+    );
+    assert!(
+        row["reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty()),
+        "{row}"
+    );
     let Some(wanted) = wanted else { return };
     let offset = row["offset"].as_u64().expect("an offset");
     assert_eq!(
@@ -141,7 +165,10 @@ fn check_row(report: &Report, row: &Value, line: &[u8], wanted: Option<&Wanted>,
     let partial = row["kind"] == "partial" || report.count("PartialRetries") > 0;
     if !partial {
         let source = lines_of(&wanted.bytes[offset as usize..])[0];
-        assert!(source == line, "the line is that of the source: {row}: {context}");
+        assert!(
+            source == line,
+            "the line is that of the source: {row}: {context}"
+        );
     }
 }
 
@@ -164,7 +191,11 @@ fn check_unread(outcome: &Outcome, report: &Report, wanted: &Wanted, copied: u64
         None => copied,
     };
     let lines = wanted.lines.len() as u64;
-    assert_eq!(lines, loaded + handed_over, "lines are conserved: {context}");
+    assert_eq!(
+        lines,
+        loaded + handed_over,
+        "lines are conserved: {context}"
+    );
     if let Some(unread) = report.unread() {
         assert_eq!(unread, handed_over, "unread: {context}");
     }
@@ -227,10 +258,19 @@ fn wanted(outcome: &Outcome, index: usize) -> Option<Wanted> {
     }
     let path = outcome.local(url);
     let bytes = unpack(&path, outcome.before.get(&path)?);
-    let argument = outcome.case.sources().get(index).map(|from| outcome.local(from));
+    let argument = outcome
+        .case
+        .sources()
+        .get(index)
+        .map(|from| outcome.local(from));
     if let Some(argument) = argument.filter(|argument| argument.ends_with(pointer::SUFFIX)) {
         let pointer = Pointer::parse(outcome.before.get(&argument)?);
-        let Pointer { offset, length, first_line, .. } = pointer;
+        let Pointer {
+            offset,
+            length,
+            first_line,
+            ..
+        } = pointer;
         return Some(Wanted::of(bytes, offset, length, first_line));
     }
     let (offset, length) = outcome.case.ranged();

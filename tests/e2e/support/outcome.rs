@@ -34,6 +34,13 @@ impl Outcome {
         let (mut reports, stdout) = Report::split(stdout);
         let (others, stderr) = Report::split(stderr);
         reports.extend(others);
+        if reports.is_empty() {
+            // They may be in a file only, which is not among the objects.
+            let written = after
+                .iter()
+                .filter(|(name, _)| !name.contains('/') && !before.contains_key(*name));
+            reports.extend(written.flat_map(|(_, bytes)| Report::split(bytes).0));
+        }
         Outcome {
             case,
             exit,

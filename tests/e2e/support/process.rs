@@ -47,14 +47,18 @@ impl Running {
             None => Stdio::null(),
         });
         let mut child = command.spawn().expect("the binary can be started");
-        let input = child.stdin.take().zip(case.stdin()).map(|(mut stdin, bytes)| {
-            let bytes = bytes.to_vec();
-            std::thread::spawn(move || {
-                // Who does not read to the end closes the pipe, which is no error of the case.
-                drop(stdin.write_all(&bytes));
-                stdin
-            })
-        });
+        let input = child
+            .stdin
+            .take()
+            .zip(case.stdin())
+            .map(|(mut stdin, bytes)| {
+                let bytes = bytes.to_vec();
+                std::thread::spawn(move || {
+                    // Who does not read to the end closes the pipe, which is no error of the case.
+                    drop(stdin.write_all(&bytes));
+                    stdin
+                })
+            });
         Running {
             _input: input.filter(|_| case.stdin_stays_open()),
             case: case.clone(),
@@ -88,7 +92,10 @@ impl Running {
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill -s {name} {pid}");
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "kill -s {name} {pid}"
+        );
     }
 
     /// Kills it, as if the machine were gone, and tells what is there then. No books are checked.
@@ -126,7 +133,14 @@ impl Running {
         );
         let after = snapshot(self.case.dir());
         let stdout = self.stdout.take();
-        Outcome::new(self.case, status.code(), &stdout, &stderr, self.before, after)
+        Outcome::new(
+            self.case,
+            status.code(),
+            &stdout,
+            &stderr,
+            self.before,
+            after,
+        )
     }
 }
 

@@ -173,7 +173,8 @@ fn without_places(text: &str) -> String {
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
-        let colon = if part.len() - rest.len() > 1 && part[..part.len() - rest.len()].ends_with(':') {
+        let colon = if part.len() - rest.len() > 1 && part[..part.len() - rest.len()].ends_with(':')
+        {
             ":"
         } else {
             ""

@@ -22,9 +22,20 @@ const BUCKETS: [&str; 2] = ["first", "second"];
 const KEY: &str = "test";
 const SECRET: &str = "testtest";
 /// A server that is not ready by then does not start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// Runs a server until standard input ends, which it does when the tests have ended, however that was.
-const WATCH: &str = r#"folder=$1; shift; "$@" >"$folder/log" 2>&1 & read -r _; kill -9 $!; rm -rf "$folder""#;
+const WATCH: &str = r#"
+    folder=$1 litter=$2
+    shift 2
+    "$@" >"$folder/log" 2>&1 &
+    read -r _
+    kill -9 $!
+    wait
+    rm -rf "$folder" $litter
+"#;
+
+/// A server, where it is installed; or what it said when it did not start.
+type Started = Option<Result<S3, String>>;
 
 /// A server, until the tests end.
 pub(crate) struct S3 {
@@ -42,16 +53,16 @@ pub(crate) struct Place {
 impl S3 {
     /// SeaweedFS, which stores on disk. None where it is not installed, which it says.
     pub(crate) fn seaweedfs() -> Option<&'static S3> {
-        static SERVER: OnceLock<Option<S3>> = OnceLock::new();
-        let server = SERVER.get_or_init(|| Some(start_seaweedfs(&installed("weed")?)));
-        or_skip(server.as_ref(), "weed")
+        static SERVER: OnceLock<Started> = OnceLock::new();
+        let start = || installed("weed").map(|weed| start_seaweedfs(&weed));
+        or_skip(SERVER.get_or_init(start), "weed")
     }
 
     /// ministack, whose conditional uploads in parts are atomic. None where it is not installed, which it says.
     pub(crate) fn ministack() -> Option<&'static S3> {
-        static SERVER: OnceLock<Option<S3>> = OnceLock::new();
-        let server = SERVER.get_or_init(|| Some(start_ministack(&installed("ministack")?)));
-        or_skip(server.as_ref(), "ministack")
+        static SERVER: OnceLock<Started> = OnceLock::new();
+        let start = || installed("ministack").map(|ministack| start_ministack(&ministack));
+        or_skip(SERVER.get_or_init(start), "ministack")
     }
 
     /// An empty place.
@@ -78,17 +89,17 @@ impl S3 {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Waits until `ready`, or fails with what the server has said.
-    fn wait(self, folder: &Path, ready: impl Fn(&S3) -> bool) -> S3 {
+    /// Waits until `ready`, or gives back what the server has said.
+    fn wait(self, folder: &Path, ready: impl Fn(&S3) -> bool) -> Result<S3, String> {
         let until = Instant::now() + PATIENCE;
         while !ready(&self) {
             if Instant::now() > until {
-                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-                panic!("the server does not start:\n{log}");
+                let log = std::fs::read_to_string(folder.join("log"));
+                return Err(log.unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self
+        Ok(self)
     }
 
     /// Sends a request without a body or a signature, and gives back whether it succeeded.
@@ -105,11 +116,15 @@ impl S3 {
 }
 
 /// Says, for each test anew, that there is no such server.
-fn or_skip(server: Option<&'static S3>, name: &str) -> Option<&'static S3> {
-    if server.is_none() {
-        skip(&format!("{name} is not installed, .ci/servers does that"));
+fn or_skip(started: &'static Started, name: &str) -> Option<&'static S3> {
+    match started {
+        Some(Ok(server)) => Some(server),
+        Some(Err(said)) => panic!("{name} does not start:\n{said}"),
+        None => {
+            skip(&format!("{name} is not installed, .ci/servers does that"));
+            None
+        }
     }
-    server
 }
 
 /// Where a server is: beside what `LINEMILL_TEST_S3_BIN` names, on the path, or in `.ci/venv`.
@@ -123,7 +138,7 @@ fn installed(name: &str) -> Option<PathBuf> {
     files.find(|file| file.is_file())
 }
 
-fn start_seaweedfs(weed: &Path) -> S3 {
+fn start_seaweedfs(weed: &Path) -> Result<S3, String> {
     let folder = folder();
     let identities = serde_json::json!({"identities": [{
         "name": "tests",
@@ -133,9 +148,22 @@ fn start_seaweedfs(weed: &Path) -> S3 {
     let config = folder.join("s3.json");
     std::fs::write(&config, identities.to_string()).expect("the folder is there");
     let mut server = Command::new(weed);
-    server.args(["-logtostderr=true", "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
-    server.args(["-master.telemetry=false", "-admin.ui=false", "-webdav=false"]);
-    server.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]);
+    server.args([
+        "-logtostderr=true",
+        "mini",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+    ]);
+    server.args([
+        "-master.telemetry=false",
+        "-admin.ui=false",
+        "-webdav=false",
+    ]);
+    server.args([
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+    ]);
     server.arg(format!("-bucket={}", BUCKETS.join(",")));
     let sockets = ["-s3.localSocket", "-filer.localSocket"];
     let paths = [("-dir", folder.clone()), ("-s3.config", config)].into_iter();
@@ -144,14 +172,18 @@ fn start_seaweedfs(weed: &Path) -> S3 {
     }
     let parts = ["s3", "master", "volume", "filer", "admin"];
     let ports = free_ports::<10>();
+    let mut sockets = String::new();
     for (part, ports) in parts.iter().zip(ports.chunks(2)) {
+        sockets += &format!(" /tmp/seaweedfs-{part}-grpc-{}.sock", ports[1]);
         server.arg(format!("-{part}.port={}", ports[0]));
         server.arg(format!("-{part}.port.grpc={}", ports[1]));
     }
     server.env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
-    server.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
-    let server = watched(server, &folder, ports[0]);
-    let server = server.wait(&folder, |server| server.ask("GET", "/healthz"));
+    server
+        .env("AWS_ACCESS_KEY_ID", KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET);
+    let server = watched(&server, &folder, &sockets, ports[0]);
+    let server = server.wait(&folder, |server| server.ask("GET", "/healthz"))?;
     // Buckets come after that, and the first object takes its time.
     let ready = path::Path::from("ready");
     server.wait(&folder, |server| {
@@ -162,18 +194,20 @@ fn start_seaweedfs(weed: &Path) -> S3 {
     })
 }
 
-fn start_ministack(ministack: &Path) -> S3 {
+fn start_ministack(ministack: &Path) -> Result<S3, String> {
     let folder = folder();
     let [port] = free_ports();
     let mut server = Command::new(ministack);
     server.env("GATEWAY_PORT", port.to_string());
-    server.env("BIND_HOST", "127.0.0.1").env("MINISTACK_HOST", "127.0.0.1");
-    let server = watched(server, &folder, port);
-    let server = server.wait(&folder, |server| server.ask("GET", "/_ministack/health"));
-    for bucket in BUCKETS {
-        assert!(server.ask("PUT", &format!("/{bucket}")), "a bucket can be created");
-    }
     server
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_HOST", "127.0.0.1");
+    let server = watched(&server, &folder, "", port);
+    let server = server.wait(&folder, |server| server.ask("GET", "/_ministack/health"))?;
+    server.wait(&folder, |server| {
+        let mut buckets = BUCKETS.iter();
+        buckets.all(|bucket| server.ask("PUT", &format!("/{bucket}")))
+    })
 }
 
 fn folder() -> PathBuf {
@@ -188,16 +222,28 @@ fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
-/// Starts a server that is killed, and its folder deleted, when this process ends.
-fn watched(server: Command, folder: &Path, port: u16) -> S3 {
+/// Starts a server that is killed when this process ends; its folder and its `litter` are deleted then.
+fn watched(server: &Command, folder: &Path, litter: &str, port: u16) -> S3 {
     let mut watch = Command::new("sh");
-    watch.args(["-c", WATCH, "sh"]).arg(folder).arg(server.get_program());
+    watch
+        .args(["-c", WATCH, "sh"])
+        .arg(folder)
+        .arg(litter)
+        .arg(server.get_program());
     watch.args(server.get_args());
-    let variables = server.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let variables = server
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
     watch.envs(variables).current_dir(folder);
-    watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    watch
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let watch = watch.spawn().expect("a shell can be started");
-    S3 { port, _watch: watch }
+    S3 {
+        port,
+        _watch: watch,
+    }
 }
 
 fn block<T>(future: impl Future<Output = T>) -> T {
@@ -220,6 +266,11 @@ impl Place {
 
     fn url_in(&self, bucket: &str, name: &str) -> String {
         format!("s3://{bucket}/{}{name}", self.prefix)
+    }
+
+    /// What all its keys begin with; it ends in `/`.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// A case that can reach the server, and writes to the place's `out`.
@@ -247,8 +298,14 @@ impl Place {
         let encoding = encoding.map(|encoding| (Attribute::ContentEncoding, encoding.to_owned()));
         let options = PutOptions::from(Attributes::from_iter(encoding));
         let bytes = bytes.as_ref().to_vec();
-        let put = client.put_opts(&self.path(name), bytes.into(), options);
-        block(put).expect("an object can be put");
+        let path = self.path(name);
+        block(client.put_opts(&path, bytes.into(), options)).expect("an object can be put");
+    }
+
+    /// Deletes an object.
+    pub(crate) fn delete(&self, name: &str) {
+        let client = self.server.client(BUCKETS[0]);
+        block(client.delete(&self.path(name))).expect("an object can be deleted");
     }
 
     fn path(&self, name: &str) -> path::Path {
@@ -281,8 +338,11 @@ impl Place {
     /// The names and lines of all objects but those that say why lines are in others.
     pub(crate) fn lines(&self) -> BTreeMap<String, String> {
         let sidecar = |name: &str| name.ends_with(".faults.ndjson");
-        let objects = self.objects().into_iter().filter(|(name, _)| !sidecar(name));
-        let text = |name: &str, bytes| {
+        let objects = self
+            .objects()
+            .into_iter()
+            .filter(|(name, _)| !sidecar(name));
+        let text = |name: &str, bytes: &[u8]| {
             let text = String::from_utf8_lossy(&unpack(name, bytes)).into_owned();
             text.trim_end_matches('\n').replace('\n', ",")
         };
@@ -293,10 +353,16 @@ impl Place {
     /// Compares all objects with `expected`: a line for each, `NAME: LINES`, the lines joined by `,`.
     #[track_caller]
     pub(crate) fn check(&self, expected: &str) {
-        let lines = expected.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines = expected
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
         let expected: Vec<_> = lines.collect();
         let seen = self.lines();
-        let seen: Vec<_> = seen.iter().map(|(name, lines)| format!("{name}: {lines}")).collect();
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(name, lines)| format!("{name}: {lines}"))
+            .collect();
         assert!(
             seen == expected,
             "\n--- expected ---\n{}\n--- seen ---\n{}",
