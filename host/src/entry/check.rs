@@ -48,8 +48,9 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
     let runtime = super::engine(&config, 1)?;
     let storage = Storage::new();
     let bytes = super::fetch(&storage, &args.component, &config).await?;
-    let inspection = Inspection::of(&runtime, &args.component, &bytes)?;
+    // First, so that it is seen whether its code was compiled before.
     let plugin = Plugin::load(&runtime, &args.component, &bytes);
+    let inspection = Inspection::of(&runtime, &args.component, &bytes)?;
     outln!("component  {} ({} bytes)", args.component, bytes.len());
     outln!("digest     {}", inspection.digest);
     if let Ok(plugin) = &plugin {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::engine::YIELD_FUEL;
 use super::plugin::Plugin;
 pub use super::state::GuestContext;
 use super::state::State;
+use crate::deadline::Deadline;
 use crate::outcome::{Failure, Outcome, Trap, TrapKind, reason};
 use crate::report::Counts;
 
@@ -87,6 +88,44 @@ impl Instance {
                     ..trap
                 })
             }
+        }
+    }
+
+    /// Makes an instance only to see that it starts and that its exports have the types of the contract, which
+    /// shows at no other time. Blocks.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(super) fn check(plugin: &Plugin) -> Result<(), String> {
+        let plugin = plugin.clone();
+        let (done, result) = std::sync::mpsc::channel();
+        plugin.compute().clone().spawn(async move {
+            // Nobody waits any more once it has taken too long.
+            let _ = done.send(Self::try_out(&plugin).await);
+        });
+        let late = |_| Err(format!("an instance does not start in {CHECK_TIME:?}"));
+        result.recv_timeout(CHECK_TIME).unwrap_or_else(late)
+    }
+
+    async fn try_out(plugin: &Plugin) -> Result<(), String> {
+        let until = Instant::now() + CHECK_TIME;
+        let call = Call {
+            fuel: CHECK_FUEL,
+            until,
+            cut_at: until,
+            cut: CancellationToken::new(),
+            output_bytes_max: 0,
+        };
+        let deadline = Deadline::new(Instant::now(), None, None);
+        let guest = Arc::new(GuestContext::new(&plugin.id.name, deadline, 0, 0));
+        let started = Self::start(plugin, &guest, &call).await;
+        let mut instance = started.map_err(|trap| trap.message)?;
+        match &plugin.reducer {
+            Some(reducer) => match reducer.load(&mut instance.store, &instance.component) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("{error:#}")),
+            },
+            None => Ok(()),
         }
     }
 
@@ -177,6 +216,10 @@ impl Instance {
         }
     }
 }
+
+/// The budget of an instance that is only tried out.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+const CHECK_FUEL: u64 = 10_000_000_000;
 
 type Bounded<T> = Result<wasmtime::Result<T>, TrapKind>;
 

@@ -15,6 +15,7 @@ use super::cache::Cache;
 use super::contract::reducing::ReducingPluginIndices;
 use super::contract::{PROCESSOR, PluginIndices, REDUCER};
 use super::engine::Runtime;
+use super::instance::Instance;
 use super::state::State;
 use crate::report::PluginId;
 
@@ -102,11 +103,8 @@ impl Plugin {
         let compile_time = start.elapsed();
         let inspection = inspect_component(runtime, &component, &digest);
         inspection.check()?;
-        let linked = runtime
-            .linker
-            .instantiate_pre(&component)
-            .map_err(|error| misfit(&error))?;
-        let processor = PluginIndices::new(&linked).map_err(|error| misfit(&error))?;
+        let linked = runtime.linker.instantiate_pre(&component).map_err(misfit)?;
+        let processor = PluginIndices::new(&linked).map_err(misfit)?;
         let reduces = inspection
             .exports
             .iter()
@@ -114,14 +112,14 @@ impl Plugin {
         let reducer = reduces
             .then(|| ReducingPluginIndices::new(&linked))
             .transpose()
-            .map_err(|error| misfit(&error))?;
+            .map_err(misfit)?;
         let version = version(bytes);
         let id = PluginId {
             name: stem(name),
             version,
             digest,
         };
-        Ok(Plugin {
+        let plugin = Plugin {
             runtime: runtime.clone(),
             linked,
             processor: Arc::new(processor),
@@ -130,7 +128,9 @@ impl Plugin {
             size: bytes.len(),
             compile_time,
             cached,
-        })
+        };
+        Instance::check(&plugin).map_err(misfit)?;
+        Ok(plugin)
     }
 
     /// Whether partials are folded as they come.
@@ -237,8 +237,8 @@ fn inspect_component(runtime: &Runtime, component: &Component, digest: &str) -> 
     }
 }
 
-fn misfit(error: &wasmtime::Error) -> anyhow::Error {
-    anyhow!("does not fit the contract: {error:#}; build it against the wit/ of this linemill")
+fn misfit(what: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("does not fit the contract: {what:#}; build it against the wit/ of this linemill")
 }
 
 /// Compiles the component, or loads the code that was compiled before.
