@@ -275,11 +275,14 @@ fn compile(runtime: &Runtime, bytes: &[u8], digest: &str) -> Result<(Component, 
 
 /// The engine tells in words only whether the component is at fault or the limits that it was given.
 fn not_compiled(error: wasmtime::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
-    match text.contains("pooling allocator") {
-        true => anyhow!("needs more than memory_bytes_max or table_elements_max allow: {text}"),
-        false => anyhow!("is not a valid component (cut off, or of a newer format?): {text}"),
+    match exceeds_limits(&error) {
+        true => anyhow!("needs more than memory_bytes_max or table_elements_max allow: {error:#}"),
+        false => anyhow!("is not a valid component (cut off, or of a newer format?): {error:#}"),
     }
+}
+
+fn exceeds_limits(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains("pooling allocator")
 }
 
 fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
@@ -293,8 +296,10 @@ fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
     let loaded = unsafe { Component::deserialize_file(&runtime.engine, &path) };
     match loaded {
         Ok(component) => Some(component),
+        // Code that only this run's limits keep out is left to others.
+        Err(error) if exceeds_limits(&error) => None,
         Err(error) => {
-            tracing::info!(
+            tracing::warn!(
                 "compiled code {} is not usable, compiling anew: {error:#}",
                 path.display()
             );

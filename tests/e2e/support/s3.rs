@@ -127,12 +127,12 @@ fn or_skip(started: &'static Started, name: &str) -> Option<&'static S3> {
     }
 }
 
-/// Where a server is: beside what `LINEMILL_TEST_S3_BIN` names, on the path, or in `.ci/venv`.
+/// Where a server is: beside what `LINEMILL_TEST_S3_BIN` names, on the path, or in `target/servers`.
 fn installed(name: &str) -> Option<PathBuf> {
     let given = std::env::var_os("LINEMILL_TEST_S3_BIN").map(PathBuf::from);
     let given = given.and_then(|given| given.parent().map(Path::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/venv/bin");
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers/bin");
     let folders = given.into_iter().chain(std::env::split_paths(&path));
     let mut files = folders.chain([venv]).map(|folder| folder.join(name));
     files.find(|file| file.is_file())
