@@ -232,6 +232,10 @@ impl Run {
         if let Some(Reason::Systemic(why)) = &reason {
             self.router.errors.add_first(why);
         }
+        let unkept = self.router.metrics.dropped();
+        if unkept > 0 {
+            tracing::warn!(request = %self.request.id, "{unkept} values of the plugin's metrics were left out: too many series");
+        }
         let dropped = self.shop.guest.logs_dropped();
         if dropped > 0 {
             tracing::warn!(request = %self.request.id, "{dropped} log events of the plugin were dropped (log_events_max)");
