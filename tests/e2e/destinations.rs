@@ -349,7 +349,7 @@ fn jittery() -> Vec<String> {
         0 => format!("!sleep {}", n % 4),
         1 => format!("!retry r{n}"),
         2 => format!("!corrupt c{n}"),
-        3 if n % 5 == 0 => "!trap".to_owned(),
+        3 if n.is_multiple_of(5) => "!trap".to_owned(),
         _ => format!("line {n}"),
     };
     (0..8000).map(line).collect()

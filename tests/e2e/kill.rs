@@ -14,11 +14,11 @@ const WHILE_COMPILING: u64 = 12;
 const COMPLETIONS: [&str; 3] = ["keep", "delete", "move"];
 
 /// A small generator of numbers (xorshift64*): the same on every run of the tests.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// A number from 0 to 1.
-    fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -3,15 +3,22 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod check;
 mod command_line;
+mod components;
 mod config;
 mod contract;
 mod deadlines;
 mod destinations;
 mod faults;
 mod forerunner;
+mod instances;
 mod kill;
 mod plugins;
+mod pointers;
+mod poison;
 mod s3;
+mod signals;
 mod sources;
 mod support;
+mod urls;

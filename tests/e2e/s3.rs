@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::{Case, Outcome, Place, S3, gzip, zstd};
+use crate::kill::Random;
+use crate::support::{Case, Outcome, Place, S3, gzip, numbered, plugin, unpack, zstd};
 
 const LINES: &str = "a\n!corrupt c\n!retry r\n!route side s\n\nb\n";
 
@@ -15,11 +16,6 @@ macro_rules! place {
             None => return,
         }
     };
-}
-
-/// So many numbered lines.
-fn numbered(lines: usize) -> String {
-    (0..lines).map(|n| format!("line {n}\n")).collect()
 }
 
 /// A run over an object that writes to every place there is.
@@ -318,14 +314,14 @@ fn an_object_that_changes_while_it_is_read_is_an_error_and_stays() {
 
 /// Lines of a hundred bytes that no codec makes much smaller.
 fn noise(bytes: usize) -> String {
-    let mut state = 1u64;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        char::from(b'!' + 1 + (state >> 58) as u8)
+    let mut random = Random(1);
+    let mut character = || char::from(b'"' + (random.fraction() * 64.0) as u8);
+    let mut line = || {
+        (0..99)
+            .map(|_| character())
+            .chain(['\n'])
+            .collect::<String>()
     };
-    let mut line = || (0..99).map(|_| next()).chain(['\n']).collect::<String>();
     (0..bytes / 100).map(|_| line()).collect()
 }
 
@@ -348,10 +344,7 @@ fn large_objects_are_written_in_parts() {
         let outcome = case.run();
         assert_eq!(outcome.exit, Some(0), "{}", outcome.report().0);
         let object = &place.objects()[&format!("large/{name}")];
-        assert!(
-            crate::support::unpack(name, object) == bytes.as_bytes(),
-            "{name}"
-        );
+        assert!(unpack(name, object) == bytes.as_bytes(), "{name}");
         // There is one now, so that another is refused, and nothing of it stays.
         let before = place.objects();
         check_untouched(&place, &before, &case.again().source(name).run());
@@ -708,15 +701,11 @@ fn killed_at_random_moments() {
     assert_eq!(run("whole").finish().exit, Some(1));
     let took = start.elapsed();
     let whole = place.objects();
-    let mut random = 0x5eed_u64;
+    let mut random = Random(0x5eed);
     for round in 0..12 {
-        random = random
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        let fraction = (random >> 40) as f64 / (1 << 24) as f64;
         let name = format!("round{round}");
         let running = run(&name);
-        std::thread::sleep(took.mul_f64(0.3 + fraction));
+        std::thread::sleep(took.mul_f64(0.3 + random.fraction()));
         drop(running.kill());
         let objects = place.objects();
         let mine = objects.iter().filter(|(key, _)| key.contains(&name));
@@ -739,7 +728,7 @@ fn killed_at_random_moments() {
 #[test]
 fn plugins_configuration_and_reports_go_with_objects() {
     let place = place!();
-    let plugin = fs::read(crate::support::plugin("unruly")).unwrap();
+    let plugin = fs::read(plugin("unruly")).unwrap();
     place.put("plugins/unruly.wasm", plugin);
     place.put("in/a.txt", "a\n");
     let case = place.reached_by(Case::with_plugin(place.url("plugins/unruly.wasm")));

@@ -1,21 +1,15 @@
-//! Sources: files, streams and web servers, whole, broken, changing, compressed, with lines of every kind.
+//! Sources: files and streams, whole, broken, changing, compressed, with lines of every kind.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Asked, Case, HttpServer, Outcome, gzip, respond, zstd};
+use crate::support::{Case, Outcome, gzip, numbered, zstd};
 
 /// `bytes` as gzip in members of so many plain bytes each.
 fn gzip_members(bytes: &[u8], size: usize) -> Vec<u8> {
     bytes.chunks(size).flat_map(gzip).collect()
-}
-
-/// So many numbered lines.
-fn numbered(lines: usize) -> String {
-    (0..lines).map(|n| format!("line {n}\n")).collect()
 }
 
 #[test]
@@ -253,11 +247,12 @@ fn changed_while_run(case: Case, name: &str, lines: &str, change: fn(&Path)) -> 
     running.wait_for_stderr("message 0");
     change(&case.dir().join(name));
     let _released = pipe.release();
-    let outcome = running.finish();
-    outcome
+    running.finish()
 }
 
-const CHANGES: [(&str, fn(&Path)); 5] = [
+type Change = (&'static str, fn(&Path));
+
+const CHANGES: [Change; 5] = [
     ("appended to", |file| {
         let mut file = fs::File::options().append(true).open(file).unwrap();
         file.write_all(b"one more\n").unwrap();
@@ -631,246 +626,4 @@ fn what_was_left_is_run_as_a_folder() {
           2 retry: c
         ",
     );
-}
-
-#[test]
-fn a_url_is_a_source() {
-    let server = HttpServer::serving("ETag: \"1\"\r\n", "a\r\n!corrupt c\nb");
-    let host = server.url("");
-    Case::new("unruly")
-        .source(&server.url("/data/a%20b.txt?secret=1#part"))
-        .check(&format!(
-            "
-            exit 1
-            corrupted: loaded 3, processed 2, corrupted 1
-            out/corruption/data/a%20b.txt: !corrupt c
-              2 corrupt: c
-            out/destination/data/a%20b.txt: a,b
-            "
-        ));
-    drop(host);
-}
-
-#[test]
-fn a_url_without_an_object_is_an_error() {
-    let server = HttpServer::start(|_, stream| {
-        respond(
-            stream,
-            "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n",
-            b"gone\n",
-        );
-    });
-    let url = server.url("/a.txt");
-    Case::new("unruly")
-        .source(&url)
-        .check(&format!("exit 2\nerror\nerror: {url} does not exist"));
-}
-
-#[test]
-fn a_url_that_is_denied_is_an_error_without_its_secret() {
-    let server = HttpServer::start(|_, stream| {
-        respond(
-            stream,
-            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n",
-            b"",
-        );
-    });
-    let outcome = Case::new("unruly")
-        .source(&server.url("/a.txt?sig=s3cr3t"))
-        .run();
-    assert_eq!(outcome.exit, Some(2));
-    let shown = format!("{} {}", outcome.report().0, outcome.stderr);
-    assert!(shown.contains("denied"), "{shown}");
-    assert!(!shown.contains("s3cr3t"), "{shown}");
-}
-
-#[test]
-fn a_connection_that_breaks_off_in_a_line_is_an_error() {
-    let server = HttpServer::start(|asked, stream| {
-        let body: &[u8] = if asked.method == "HEAD" {
-            b""
-        } else {
-            b"a\nb\nthe beginning of"
-        };
-        respond(stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n", body);
-    });
-    let outcome = Case::new("unruly").source(&server.url("/a.txt")).run();
-    assert_eq!(outcome.exit, Some(2), "{}", outcome.report().0);
-    assert_eq!(outcome.report().status(), "error");
-    assert!(outcome.new_files().is_empty());
-}
-
-/// A server that gives an entity tag and ranges, and breaks off after every 40 000 bytes.
-fn breaking_off(asked: &Asked, stream: &mut std::net::TcpStream, body: &[u8]) {
-    let start = asked.range_start().unwrap_or(0);
-    let head = match asked.range_start() {
-        None => "HTTP/1.1 200 OK\r\n".to_owned(),
-        Some(start) => format!(
-            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{}/{}\r\n",
-            body.len() - 1,
-            body.len()
-        ),
-    };
-    let head = format!(
-        "{head}ETag: \"1\"\r\nContent-Length: {}\r\n",
-        body.len() - start
-    );
-    let end = body.len().min(start + 40_000);
-    respond(
-        stream,
-        &head,
-        if asked.method == "HEAD" {
-            b""
-        } else {
-            &body[start..end]
-        },
-    );
-}
-
-#[test]
-fn a_connection_that_breaks_off_is_taken_up_again_where_that_is_safe() {
-    let body = numbered(10_000).into_bytes();
-    let served = body.clone();
-    let connections = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = connections.clone();
-    let server = HttpServer::start(move |asked, stream| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        breaking_off(asked, stream, &served);
-    });
-    let outcome = Case::new("unruly").source(&server.url("/a.txt")).run();
-    assert_eq!(outcome.exit, Some(0), "{}", outcome.report().0);
-    assert!(outcome.bytes("out/destination/a.txt") == body);
-    assert!(connections.load(Ordering::Relaxed) >= body.len() / 40_000);
-}
-
-#[test]
-fn a_source_that_is_another_after_the_connection_broke_is_an_error() {
-    let count = AtomicUsize::new(0);
-    let server = HttpServer::start(move |asked, stream| {
-        let tag = count.fetch_add(1, Ordering::Relaxed);
-        let body = if asked.method == "HEAD" {
-            ""
-        } else {
-            "a\nb\nthe beginning of"
-        };
-        let head = match asked.range_start() {
-            None => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n".to_owned(),
-            Some(start) => format!(
-                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-99/100\r\nContent-Length: {}\r\n",
-                100 - start
-            ),
-        };
-        respond(
-            stream,
-            &format!("{head}ETag: \"{tag}\"\r\n"),
-            body.as_bytes(),
-        );
-    });
-    let outcome = Case::new("unruly").source(&server.url("/a.txt")).run();
-    assert_eq!(outcome.exit, Some(2), "{}", outcome.report().0);
-    assert!(outcome.new_files().is_empty());
-}
-
-#[test]
-fn a_url_may_trickle() {
-    let server = HttpServer::start(|asked, stream| {
-        let body = b"a\nb\n!log 1\nc\nd";
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        drop(stream.write_all(head.as_bytes()));
-        if asked.method != "HEAD" {
-            for byte in body {
-                drop(stream.write_all(&[*byte]).and_then(|()| stream.flush()));
-                std::thread::yield_now();
-            }
-        }
-    });
-    Case::new("unruly").source(&server.url("/a.txt")).check(
-        "
-        exit 0
-        ok: loaded 5, processed 5
-        out/destination/a.txt: a,b,!log 1,c,d
-        ",
-    );
-}
-
-#[test]
-fn a_url_may_be_packed() {
-    let packed = [
-        ("gzip", gzip("a\nb\n")),
-        ("x-gzip", gzip("a\nb\n")),
-        ("zstd", zstd("a\nb\n")),
-    ];
-    for (encoding, body) in packed {
-        let server = HttpServer::start(move |asked, stream| {
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\n",
-                body.len()
-            );
-            respond(
-                stream,
-                &head,
-                if asked.method == "HEAD" { b"" } else { &body },
-            );
-        });
-        Case::new("unruly").source(&server.url("/a.txt")).check(
-            "
-            exit 0
-            ok: loaded 2, processed 2
-            out/destination/a.txt: a,b
-            ",
-        );
-    }
-    // The suffix says it too, and what the header says besides is not undone twice.
-    for headers in ["", "Content-Encoding: gzip\r\n"] {
-        let server = HttpServer::serving(headers, gzip("a\nb\n"));
-        let outcome = Case::new("unruly").source(&server.url("/a.txt.gz")).run();
-        assert_eq!(
-            outcome.lines("out/destination/a.txt.gz"),
-            ["a", "b"],
-            "{headers}"
-        );
-    }
-}
-
-#[test]
-fn a_url_may_not_tell_its_length() {
-    let server = HttpServer::start(|asked, stream| {
-        let body: &[u8] = if asked.method == "HEAD" {
-            b""
-        } else {
-            b"4\r\na\nb\n\r\n2\r\nc\n\r\n0\r\n\r\n"
-        };
-        respond(
-            stream,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
-            body,
-        );
-    });
-    Case::new("unruly").source(&server.url("/a.txt")).check(
-        "
-        exit 0
-        ok: loaded 3, processed 3
-        out/destination/a.txt: a,b,c
-        ",
-    );
-}
-
-#[test]
-fn an_unknown_content_encoding_is_an_error() {
-    let server = HttpServer::serving("Content-Encoding: br\r\n", "not understood");
-    let url = server.url("/a.txt");
-    Case::new("unruly").source(&url).check(&format!(
-        "exit 2\nerror\nerror: {url}: its content encoding is \"br\"; gzip and zstd are understood"
-    ));
-}
-
-#[test]
-fn a_url_cannot_be_deleted() {
-    let server = HttpServer::serving("", "a\n");
-    let outcome = Case::new("unruly")
-        .source(&server.url("/a.txt"))
-        .args(["--completion", "delete"])
-        .run();
-    assert_eq!(outcome.exit, Some(2));
-    assert!(outcome.new_files().is_empty());
 }

@@ -75,3 +75,8 @@ pub(crate) fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 pub(crate) fn zstd(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     zstd::encode_all(bytes.as_ref(), 0).expect("memory can be written to")
 }
+
+/// So many numbered lines.
+pub(crate) fn numbered(lines: usize) -> String {
+    (0..lines).map(|n| format!("line {n}\n")).collect()
+}

@@ -11,10 +11,9 @@ pub(crate) struct HttpServer {
     over: Arc<AtomicBool>,
 }
 
-/// What was asked: the first line, and the headers in lower case.
+/// What was asked: the method, and the headers with their names in lower case.
 pub(crate) struct Asked {
     pub(crate) method: String,
-    pub(crate) path: String,
     headers: Vec<(String, String)>,
 }
 
@@ -88,18 +87,14 @@ impl Asked {
         let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
         let first = lines.next()?;
         let mut words = first.split(' ').map(str::to_owned);
-        let (method, path) = (words.next()?, words.next()?);
+        let method = words.next()?;
         let header = |line: String| {
             let (name, value) = line.split_once(':')?;
             Some((name.to_lowercase(), value.trim().to_owned()))
         };
         let lines = lines.take_while(|line| !line.is_empty());
         let headers = lines.filter_map(header).collect();
-        Some(Asked {
-            method,
-            path,
-            headers,
-        })
+        Some(Asked { method, headers })
     }
 
     /// A header by its name in lower case.

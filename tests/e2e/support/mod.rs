@@ -18,13 +18,9 @@ mod tools;
 
 pub(crate) use case::Case;
 pub(crate) use disk::Disk;
-pub(crate) use files::{Files, gzip, lines_of, unpack, zstd};
+pub(crate) use files::{Files, gzip, numbered, unpack, zstd};
 pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
-pub(crate) use pipe::Pipe;
-pub(crate) use pointer::Pointer;
-pub(crate) use process::Running;
 pub(crate) use report::Report;
 pub(crate) use s3::{Place, S3};
-pub(crate) use skip::skip;
 pub(crate) use tools::{binary, plugin};
