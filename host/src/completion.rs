@@ -32,8 +32,11 @@ pub async fn complete(
     etag: Option<&str>,
     action: Action,
 ) -> Result<()> {
+    if action == Action::Keep {
+        return Ok(());
+    }
     let source = storage.locate(source_url)?;
-    if source.is_stdio() || action == Action::Keep {
+    if source.is_stdio() {
         return Ok(());
     }
     refuse(storage, source_url, &action)?;
@@ -50,8 +53,11 @@ pub async fn complete(
 /// # Errors
 /// [`Error::Invalid`], such as for a source that is read over `http`.
 pub fn refuse(storage: &Storage, source_url: &str, action: &Action) -> Result<()> {
+    if *action == Action::Keep {
+        return Ok(());
+    }
     let source = storage.locate(source_url)?;
-    if source.is_stdio() || *action == Action::Keep {
+    if source.is_stdio() {
         return Ok(());
     }
     source.refuse_http("delete or move")?;

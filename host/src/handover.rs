@@ -78,8 +78,11 @@ pub fn copies(request: &Request, config: &Config) -> bool {
     config.unread == Unread::Copy || is_stream(request)
 }
 
-/// Standard input and pipes cannot be read a second time.
+/// Standard input, pipes and what came with the request cannot be read a second time.
 fn is_stream(request: &Request) -> bool {
+    if request.source.body.is_some() {
+        return true;
+    }
     let url = &request.source.url;
     let path = url.strip_prefix("file://").unwrap_or(url);
     url == "-" || std::fs::metadata(path).is_ok_and(|meta| !meta.is_file())

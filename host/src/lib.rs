@@ -16,6 +16,7 @@
 //! [`run`] is the function to read first.
 
 mod batch;
+mod body;
 mod closer;
 mod completion;
 mod config;
@@ -39,6 +40,7 @@ mod stop;
 mod storage;
 mod worker;
 
+pub use body::Body;
 pub use config::{Config, ConfigError, Effective, Layers, Origin, mask_secrets};
 pub use deadline::Deadline;
 pub use error::Error;

@@ -193,6 +193,9 @@ impl Run {
 
     /// What is to become of the source.
     fn action(&self) -> Result<Action> {
+        if self.request.source.body.is_some() {
+            return Ok(Action::Keep);
+        }
         let invalid = |error: RequestError| Error::invalid("move_url", error.to_string());
         Ok(match self.host.config.completion {
             Completion::Keep => Action::Keep,

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::body::Body;
 use crate::config::mask_secrets;
 
 use name::Parts;
@@ -102,8 +103,17 @@ impl Request {
                 etag: None,
                 first_line: 1,
                 pointer: None,
+                body: None,
             },
         }
+    }
+
+    /// A request over lines that come with it. `url` only names them, in what is written and reported
+    /// (`sqs://orders/5fea7756`); nothing is read from there.
+    pub fn with_body(url: impl Into<String>, body: Body) -> Request {
+        let mut request = Request::new(url);
+        request.source.body = Some(body);
+        request
     }
 
     /// A request over the range that the pointer at `pointer_url` names.
@@ -144,6 +154,9 @@ impl Request {
         if self.source.url == "-" {
             return Err(refuse("standard input cannot be read twice"));
         }
+        if self.source.body.is_some() {
+            return Err(refuse("it came with the request"));
+        }
         let length = match self.source.range {
             Some(range) => range
                 .after(offset)
@@ -174,6 +187,8 @@ pub struct Source {
     pub first_line: u64,
     /// The resume pointer that named this source, if one did.
     pub pointer: Option<String>,
+    /// The lines themselves, where they come with the request; `url` is then no more than a name.
+    pub body: Option<Body>,
 }
 
 /// A range of bytes of a source.

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
+use crate::body::Body;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::request;
@@ -86,13 +87,18 @@ impl Source {
         source: &request::Source,
         progress: &Arc<Progress>,
     ) -> Result<Self> {
-        let location = storage.locate(&source.url)?;
+        let location = match source.body {
+            Some(_) => Location::nowhere(&source.url),
+            None => storage.locate(&source.url)?,
+        };
         let runtime = tokio::runtime::Handle::current();
         let skip = source
             .range
             .map_or(0, |range| range.offset.saturating_sub(1));
         let progress = progress.clone();
-        let opened = if location.is_stdio() {
+        let opened = if let Some(body) = &source.body {
+            open_body(&location, body, skip, &progress)?
+        } else if location.is_stdio() {
             let stdin: Raw = Box::pin(counted(tokio::io::stdin(), &location, &progress));
             Opened {
                 reader: decoded(stdin, Codec::Plain, &location),
@@ -155,6 +161,27 @@ impl Source {
 struct Opened {
     reader: Reader,
     etag: Option<String>,
+}
+
+fn open_body(
+    location: &Location,
+    body: &Body,
+    skip: u64,
+    progress: &Arc<Progress>,
+) -> Result<Opened> {
+    let Some(bytes) = body.take() else {
+        let why = "was read before, and came only once";
+        return Err(Error::invalid(location.url(), why));
+    };
+    let codec = match codec_of_encoding(location, body.encoding.as_deref())? {
+        Codec::Plain => codec_of(location.name()),
+        known => known,
+    };
+    let raw: Raw = Box::pin(counted(bytes, location, progress));
+    Ok(Opened {
+        reader: skipping(decoded(raw, codec, location), skip),
+        etag: None,
+    })
 }
 
 fn open_file(

@@ -261,6 +261,11 @@ impl std::fmt::Debug for Storage {
 }
 
 impl Location {
+    /// A name of something that is not read from anywhere.
+    pub(crate) fn nowhere(url: &str) -> Self {
+        Location::new(url, Path::ROOT, Client::nothing())
+    }
+
     fn new(url: &str, path: Path, client: Client) -> Self {
         Self {
             url: url.to_owned(),
