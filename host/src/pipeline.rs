@@ -12,6 +12,7 @@ use crate::completion::{self, Action};
 use crate::config::{self, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
+use crate::handover::Left;
 use crate::progress::Progress;
 use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
@@ -84,6 +85,8 @@ struct Run {
     deadline: Deadline,
     router: Router,
     closer: Closer,
+    /// The beginning of a long line whose end did not come.
+    beginning: Option<Left>,
     /// Lines that were not loaded; `None`: not known.
     unread: Option<u64>,
     /// Whether any were left.
@@ -138,6 +141,7 @@ impl Run {
             deadline,
             router,
             closer,
+            beginning: None,
             unread: Some(0),
             left: false,
         })
