@@ -118,7 +118,7 @@ impl Run {
             &host.storage,
             names.clone(),
             &config,
-            request.attempt,
+            &request,
             digest,
             &host.progress,
         );

@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::destination::{Destination, Published, Sealed};
 use crate::error::{Error, Result};
 use crate::outcome::{Fate, Fault, FaultKind, Outcome, Output, fate, unknown_route};
+use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::report::{Counts, Distribution, Errors, Metrics, Written};
-use crate::request::{self, Names};
+use crate::request::{self, Names, Request};
 use crate::spool::{Record, Spool};
 use crate::storage::Storage;
 use crate::worker::Done;
@@ -28,6 +29,8 @@ pub struct Router {
     names: Names,
     config: Arc<Config>,
     attempt: u32,
+    /// Takes what the default route emits.
+    outlet: Option<Outlet>,
     digest: String,
     progress: Arc<Progress>,
     routes: BTreeSet<String>,
@@ -94,6 +97,7 @@ pub struct SealedAll {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Sidecar,
+    Outlet,
     Route(String),
     Corruption,
     Retry,
@@ -107,19 +111,20 @@ impl Router {
         storage: &Storage,
         names: Names,
         config: &Arc<Config>,
-        attempt: u32,
+        request: &Request,
         digest: &str,
         progress: &Arc<Progress>,
     ) -> Self {
         let mut routes: BTreeSet<String> = config.routes.keys().cloned().collect();
-        if config.destination_url.is_some() {
+        if config.destination_url.is_some() || request.outlet.is_some() {
             routes.insert(String::new());
         }
         Router {
             storage: storage.clone(),
             names,
             config: config.clone(),
-            attempt,
+            attempt: request.attempt,
+            outlet: request.outlet.clone(),
             digest: digest.to_owned(),
             progress: progress.clone(),
             routes,
@@ -200,11 +205,8 @@ impl Router {
                 continue;
             }
             if !self.outputs.contains_key(route) {
-                let url = self.output_url(route)?;
-                self.outputs.insert(
-                    route.clone(),
-                    Destination::create(&self.storage, &url).await?,
-                );
+                let opened = self.open_output(route).await?;
+                self.outputs.insert(route.clone(), opened);
             }
             let destination = self.outputs.get_mut(route).expect("it was just put there");
             destination.write(data).await?;
@@ -212,12 +214,14 @@ impl Router {
         Ok(())
     }
 
-    fn output_url(&self, route: &str) -> Result<String> {
-        let url = match route {
-            "" => self.names.destination(&self.config),
-            name => self.names.route(&self.config, name),
+    async fn open_output(&self, route: &str) -> Result<Destination> {
+        let url = match (route, &self.outlet) {
+            ("", Some(outlet)) => return Ok(Destination::outlet("the output", outlet.clone())),
+            ("", None) => self.names.destination(&self.config),
+            (name, _) => self.names.route(&self.config, name),
         };
-        url.map_err(named)?.ok_or_else(|| no_such_route(route))
+        let url = url.map_err(named)?.ok_or_else(|| no_such_route(route))?;
+        Destination::create(&self.storage, &url).await
     }
 
     fn fate(&self, kind: FaultKind) -> Fate {
@@ -462,7 +466,11 @@ impl Router {
             open.push((kind, sink.lines));
         }
         for (route, destination) in std::mem::take(&mut self.outputs) {
-            open.push((Kind::Route(route), destination));
+            let kind = match route.is_empty() && self.outlet.is_some() {
+                true => Kind::Outlet,
+                false => Kind::Route(route),
+            };
+            open.push((kind, destination));
         }
         if let Some(pointer) = pointer {
             let url = request::pointer(&self.names.retry_or_failed(&self.config).map_err(named)?);
@@ -529,7 +537,7 @@ impl SealedAll {
                 }
             }
             match kind {
-                Kind::Sidecar => {}
+                Kind::Sidecar | Kind::Outlet => {}
                 Kind::Route(route) if route.is_empty() => written.destination = Some(url),
                 Kind::Route(route) => drop(written.routes.insert(route, url)),
                 Kind::Corruption => written.corruption = Some(url),
