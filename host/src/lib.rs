@@ -35,6 +35,7 @@ mod report;
 mod request;
 mod router;
 mod runtime;
+mod shadow;
 mod signature;
 mod source;
 mod spool;
@@ -47,15 +48,17 @@ pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mas
 pub use deadline::Deadline;
 pub use error::Error;
 pub use outcome::{Failure, FaultKind, Trap};
-pub use pipeline::{Host, run};
+pub use pipeline::{Host, run, run_shadowed};
 pub use progress::Progress;
 pub use registry::{
-    Checked, Choice, Polling, Refused, Registry, Role, Status, fetch_plugin, load_plugin,
+    Checked, Choice, Polling, Refused, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin,
+    load_plugin,
 };
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, is_pointer, is_sidecar};
 pub use runtime::{
     Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
 };
+pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;
