@@ -124,11 +124,7 @@ pub async fn load_plugin(
 /// # Errors
 /// It cannot be read, or is not what it should be.
 pub async fn fetch_plugin(storage: &Storage, url: &str, config: &Config) -> Result<Bytes> {
-    let origin = Origin {
-        storage,
-        url,
-        config,
-    };
+    let origin = Origin::new(storage, url, config);
     let fetched = origin.fetch().await.map_err(|failed| failed.error)?;
     Ok(fetched.bytes)
 }
@@ -147,11 +143,7 @@ async fn load(
         check_pinned(&compiled, config)?;
         return tried(compiled.load(runtime)?, storage, config, Tags::default()).await;
     };
-    let origin = Origin {
-        storage,
-        url,
-        config,
-    };
+    let origin = Origin::new(storage, url, config);
     let fetched = origin.fetch().await.map_err(|failed| failed.error)?;
     let shipped = compiled.and_then(|compiled| match compiled {
         Some(compiled) if compiled.digest() == fetched.digest => compiled.load(runtime).map(Some),
@@ -384,11 +376,7 @@ impl Registry {
         if self.lineup().is_settled() {
             return Ok(Checked::Unchanged);
         }
-        let origin = Origin {
-            storage: &self.storage,
-            url,
-            config: &self.config,
-        };
+        let origin = Origin::new(&self.storage, url, &self.config);
         if origin.tags().await?.same(&self.watch().seen) {
             return Ok(Checked::Unchanged);
         }

@@ -456,3 +456,6 @@ impl<V> Version<V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
