@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => entry::run::run(args, bars).await,
             Command::Check(args) => entry::check::check(args).await,
+            Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),
         }
     });
