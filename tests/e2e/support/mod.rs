@@ -13,6 +13,7 @@ mod process;
 mod render;
 mod report;
 mod s3;
+mod server;
 mod skip;
 mod tools;
 
