@@ -25,15 +25,15 @@ const WATCH: &str = r#"
     trap '' HUP INT QUIT TERM
     folder=$1 litter=$2
     shift 2
-    exec 3<&0 </dev/null
-    "$@" >"$folder/log" 2>&1 3<&- &
+    exec 3<&0 4>&2 </dev/null 2>/dev/null
+    "$@" >"$folder/log" 2>&1 3<&- 4>&- &
     server=$!
-    { read -r _ <&3; kill -9 "$server"; } 2>/dev/null &
+    { read -r _ <&3; kill -9 "$server"; } 4>&- &
     wait "$server"
-    kill -9 $! 2>/dev/null
+    kill -9 $!
     said=$(tail -n 40 "$folder/log" | cut -c -400)
     rm -rf "$folder" $litter
-    printf '%s\n' "$said" >&2
+    printf '%s\n' "$said" >&4
 "#;
 
 /// A server, until the tests end.
