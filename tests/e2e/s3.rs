@@ -377,7 +377,7 @@ fn what_is_left_is_handed_over_by_pointer() {
         place.put(name, bytes);
         let case = place.case("unruly").args(["--completion", "delete"]);
         let first = case.clone().source(&place.url(name));
-        let first = first.args(["--max-exec-time-ms", "100"]).run();
+        let first = first.without_time().run();
         assert_eq!(first.exit, Some(1), "{}", first.report().0);
         let pointer = first.report().text("ResumeURL").unwrap();
         assert!(pointer.starts_with(&place.url("out/retry/")), "{pointer}");
@@ -401,7 +401,7 @@ fn a_pointer_to_what_has_changed_is_an_error() {
     place.put("a.txt", "a\nb\n");
     let case = place.case("unruly").args(["--completion", "delete"]);
     let first = case.clone().source(&place.url("a.txt"));
-    let first = first.args(["--max-exec-time-ms", "100"]).run();
+    let first = first.without_time().run();
     let pointer = first.report().text("ResumeURL").unwrap();
     place.put("a.txt", "a\nc\n");
     let before = place.objects();
