@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::kill::Random;
-use crate::support::{Case, Outcome, Place, S3, gzip, numbered, plugin, unpack, zstd};
+use crate::support::{Case, Outcome, Place, Store, gzip, numbered, plugin, unpack, zstd};
 
 const LINES: &str = "a\n!corrupt c\n!retry r\n!route side s\n\nb\n";
 
 /// A place on the server with disk storage, or the end of the test.
 macro_rules! place {
     () => {
-        match S3::seaweedfs() {
+        match Store::seaweedfs() {
             Some(server) => server.place(),
             None => return,
         }
@@ -648,7 +648,7 @@ fn of_runs_that_write_the_same_one_succeeds() {
 /// Conditional uploads in parts are atomic on this server, as they are on S3 itself.
 #[test]
 fn of_runs_that_write_the_same_large_object_one_succeeds() {
-    let Some(server) = S3::ministack() else {
+    let Some(server) = Store::ministack() else {
         return;
     };
     let place = server.place();
