@@ -104,7 +104,7 @@ pub struct Config {
     /// Instances that work at the same time, 1 to 1000. Default: the number of cores.
     #[serde(deserialize_with = "value::number")]
     pub concurrency: usize,
-    /// Size that batches grow to, in bytes. Default: 256 KiB.
+    /// Size that batches grow to, in bytes. Default: 512 KiB.
     #[serde(deserialize_with = "value::size")]
     pub batch_bytes_max: usize,
     /// Fixed size of batches, in bytes. Default: none, sizes adapt.
@@ -243,7 +243,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             settings: BTreeMap::new(),
             concurrency: cores(),
-            batch_bytes_max: 256 * KIB,
+            batch_bytes_max: 512 * KIB,
             batch_bytes: None,
             batch_lines: None,
             line_bytes_max: 16 * MIB,

@@ -7,6 +7,7 @@ use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
+use crate::outlet::Outlet;
 use crate::storage::{Location, Storage};
 
 mod file;
@@ -48,6 +49,7 @@ pub struct Published {
 enum Sink {
     File(FileSink),
     Stream(StreamSink),
+    Outlet(Outlet),
     Upload(Upload),
 }
 
@@ -78,6 +80,16 @@ impl Destination {
     /// Opens `url` for bytes that are stored as they are, whatever the name.
     pub async fn create_verbatim(storage: &Storage, url: &str) -> Result<Self> {
         Self::open(storage.locate(url)?, Encoder::Plain).await
+    }
+
+    /// Bytes for whoever made the request, which cannot be taken back either; `name` says where they come from.
+    pub fn outlet(name: &str, outlet: Outlet) -> Self {
+        Self {
+            location: Location::nowhere(name),
+            encoder: Encoder::Plain,
+            sink: Sink::Outlet(outlet),
+            broken: false,
+        }
     }
 
     async fn open(location: Location, encoder: Encoder) -> Result<Self> {
@@ -131,6 +143,7 @@ impl Destination {
         let (body, bytes) = match self.sink {
             Sink::File(sink) => sink.seal().await.map(|(f, n)| (SealedBody::File(f), n)),
             Sink::Stream(sink) => sink.seal().await.map(|n| (SealedBody::Stream, n)),
+            Sink::Outlet(_) => Ok((SealedBody::Stream, 0)),
             Sink::Upload(upload) => {
                 let (sealed, bytes) = upload.seal(&self.location).await?;
                 Ok((SealedBody::Upload(sealed), bytes))
@@ -167,6 +180,7 @@ impl Sink {
         match self {
             Self::File(sink) => sink.write(bytes).await.map_err(|e| failed(location, e)),
             Self::Stream(sink) => sink.write(bytes).await.map_err(|e| failed(location, e)),
+            Self::Outlet(outlet) => outlet.write(bytes).await.map_err(|e| failed(location, e)),
             Self::Upload(upload) => upload.write(location, bytes).await,
         }
     }

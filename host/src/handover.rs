@@ -14,6 +14,7 @@ use crate::pool::Event;
 use crate::report::Errors;
 use crate::request::Request;
 use crate::router::Router;
+use crate::spool::Spool;
 use crate::stop::{Reason, Stop};
 
 /// Pieces that may wait to be copied.
@@ -35,6 +36,15 @@ pub enum Left {
         offset: u64,
         /// Its bytes.
         bytes: mpsc::Receiver<Vec<u8>>,
+    },
+    /// The beginning of a line longer than the limit, whose end did not come.
+    Beginning {
+        /// Its number, from 1.
+        line: u64,
+        /// Where it starts in the source.
+        offset: u64,
+        /// What came of it.
+        spool: Spool,
     },
 }
 
@@ -60,7 +70,7 @@ impl Left {
     pub fn lines(&self) -> u64 {
         match self {
             Left::Batch(batch) => batch.lines as u64,
-            Left::Long { .. } => 1,
+            Left::Long { .. } | Left::Beginning { .. } => 1,
         }
     }
 
@@ -68,7 +78,9 @@ impl Left {
     pub fn position(&self) -> (u64, u64) {
         match self {
             Left::Batch(batch) => (batch.offset, batch.first_line),
-            Left::Long { line, offset, .. } => (*offset, *line),
+            Left::Long { line, offset, .. } | Left::Beginning { line, offset, .. } => {
+                (*offset, *line)
+            }
         }
     }
 }
@@ -112,6 +124,14 @@ pub async fn copy_left(router: &mut Router, left: Left) -> Result<u64> {
                     router.copy_unread(b"\n").await?;
                     return Ok(1);
                 }
+                router.copy_unread(&piece).await?;
+            }
+            Ok(0)
+        }
+        Left::Beginning { mut spool, .. } => {
+            spool.rewind()?;
+            spool.next_record()?;
+            while let Some(piece) = spool.next_bytes()? {
                 router.copy_unread(&piece).await?;
             }
             Ok(0)

@@ -12,6 +12,7 @@ use crate::completion::{self, Action};
 use crate::config::{self, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
+use crate::handover::Left;
 use crate::progress::Progress;
 use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
@@ -101,6 +102,8 @@ struct Run {
     deadline: Deadline,
     router: Router,
     closer: Closer,
+    /// The beginning of a long line whose end did not come.
+    beginning: Option<Left>,
     /// Lines that were not loaded; `None`: not known.
     unread: Option<u64>,
     /// Whether any were left.
@@ -134,7 +137,7 @@ impl Run {
             &host.storage,
             names.clone(),
             &config,
-            request.attempt,
+            &request,
             digest,
             &host.progress,
         );
@@ -161,6 +164,7 @@ impl Run {
             deadline,
             router,
             closer,
+            beginning: None,
             unread: Some(0),
             left: false,
             comparing,

@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::body::Body;
 use crate::config::mask_secrets;
+use crate::outlet::Outlet;
 
 use name::Parts;
 use place::{Place, file_path, split_scheme};
@@ -86,6 +87,8 @@ pub struct Request {
     pub started_at: DateTime<Utc>,
     /// What the event said beside the source, handed to the plugin.
     pub attributes: Vec<(String, String)>,
+    /// Takes the output, in the place of `destination_url`.
+    pub outlet: Option<Outlet>,
 }
 
 impl Request {
@@ -97,6 +100,7 @@ impl Request {
             attempt: attempt_of(&url),
             started_at: Utc::now(),
             attributes: Vec::new(),
+            outlet: None,
             source: Source {
                 url,
                 range: None,
@@ -249,7 +253,8 @@ impl Pointer {
         json
     }
 
-    fn problem(&self) -> Option<String> {
+    /// Why it cannot be followed, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
         let end = self.offset.checked_add(self.length.unwrap_or(0));
         if self.source.is_empty() || self.source == "-" {
             Some(format!("source `{}` cannot be read again", self.source))

@@ -11,12 +11,17 @@ use crate::config::Config;
 use crate::destination::{Destination, Published, Sealed};
 use crate::error::{Error, Result};
 use crate::outcome::{Fate, Fault, FaultKind, Outcome, Output, fate, unknown_route};
+use crate::outlet::Outlet;
 use crate::progress::Progress;
 use crate::report::{Counts, Distribution, Errors, Metrics, Written};
-use crate::request::{self, Names};
+use crate::request::{self, Names, Request};
 use crate::spool::{Record, Spool};
 use crate::storage::Storage;
 use crate::worker::Done;
+
+/// So many bytes of a long line are kept on disk until its end has come: so it can be handed over when that does not
+/// come in time. One that is longer still is written as it arrives.
+const LONG_SPOOLED_MAX: usize = 64 * 1024 * 1024;
 
 /// Everything that a request writes, and its books.
 pub struct Router {
@@ -24,6 +29,8 @@ pub struct Router {
     names: Names,
     config: Arc<Config>,
     attempt: u32,
+    /// Takes what the default route emits.
+    outlet: Option<Outlet>,
     digest: String,
     progress: Arc<Progress>,
     routes: BTreeSet<String>,
@@ -31,6 +38,8 @@ pub struct Router {
     faults: BTreeMap<Place, FaultSink>,
     /// Corrupt lines from the first that trapped on, until it is known that the plugin is not at fault.
     held: Spool,
+    /// The last line that was copied unread has not ended.
+    torn: bool,
     /// The books.
     pub counts: Counts,
     /// The plugin's metrics.
@@ -90,6 +99,7 @@ pub struct SealedAll {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Sidecar,
+    Outlet,
     Route(String),
     Corruption,
     Retry,
@@ -103,25 +113,27 @@ impl Router {
         storage: &Storage,
         names: Names,
         config: &Arc<Config>,
-        attempt: u32,
+        request: &Request,
         digest: &str,
         progress: &Arc<Progress>,
     ) -> Self {
         let mut routes: BTreeSet<String> = config.routes.keys().cloned().collect();
-        if config.destination_url.is_some() {
+        if config.destination_url.is_some() || request.outlet.is_some() {
             routes.insert(String::new());
         }
         Router {
             storage: storage.clone(),
             names,
             config: config.clone(),
-            attempt,
+            attempt: request.attempt,
+            outlet: request.outlet.clone(),
             digest: digest.to_owned(),
             progress: progress.clone(),
             routes,
             outputs: BTreeMap::new(),
             faults: BTreeMap::new(),
             held: Spool::default(),
+            torn: false,
             counts: Counts::default(),
             metrics: Metrics::default(),
             errors: Errors::default(),
@@ -197,11 +209,8 @@ impl Router {
                 continue;
             }
             if !self.outputs.contains_key(route) {
-                let url = self.output_url(route)?;
-                self.outputs.insert(
-                    route.clone(),
-                    Destination::create(&self.storage, &url).await?,
-                );
+                let opened = self.open_output(route).await?;
+                self.outputs.insert(route.clone(), opened);
             }
             let destination = self.outputs.get_mut(route).expect("it was just put there");
             destination.write(data).await?;
@@ -209,12 +218,14 @@ impl Router {
         Ok(())
     }
 
-    fn output_url(&self, route: &str) -> Result<String> {
-        let url = match route {
-            "" => self.names.destination(&self.config),
-            name => self.names.route(&self.config, name),
+    async fn open_output(&self, route: &str) -> Result<Destination> {
+        let url = match (route, &self.outlet) {
+            ("", Some(outlet)) => return Ok(Destination::outlet("the output", outlet.clone())),
+            ("", None) => self.names.destination(&self.config),
+            (name, _) => self.names.route(&self.config, name),
         };
-        url.map_err(named)?.ok_or_else(|| no_such_route(route))
+        let url = url.map_err(named)?.ok_or_else(|| no_such_route(route))?;
+        Destination::create(&self.storage, &url).await
     }
 
     fn fate(&self, kind: FaultKind) -> Fate {
@@ -225,20 +236,19 @@ impl Router {
     async fn fault(&mut self, line: u64, offset: u64, bytes: &[u8], fault: &Fault) -> Result<()> {
         let fate = self.fate(fault.kind);
         let rest = fault.remainder.as_deref().unwrap_or(bytes);
+        let record = Record {
+            line,
+            offset,
+            reason: fault.reason.to_string(),
+            trapped: fault.trapped,
+        };
         if fate == Fate::Corruption && (fault.trapped || !self.held.is_empty()) {
-            let record = Record {
-                line,
-                offset,
-                reason: fault.reason.to_string(),
-                trapped: fault.trapped,
-            };
             self.held.begin(&record)?;
             self.held.bytes(rest)?;
             return self.held.end();
         }
         let kind = kind_of(fate, fault.remainder.is_some());
-        self.write_row(place_of(fate), line, offset, kind, &fault.reason)
-            .await?;
+        self.write_row(place_of(fate), &record, kind).await?;
         self.write_line(place_of(fate), rest).await
     }
 
@@ -251,49 +261,89 @@ impl Router {
         self.counts.partial += u64::from(partial);
     }
 
-    /// Streams a line that is longer than the limit to corruption. `false`: it broke off before its end.
+    /// Sends a line that is longer than the limit to corruption, once its end has come or it is longer than is kept
+    /// on disk. Gives its beginning back where it broke off: then it was not loaded.
     pub async fn long(
         &mut self,
         line: u64,
         offset: u64,
         bytes: &mut mpsc::Receiver<Vec<u8>>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Spool>> {
         let reason = format!(
             "the line is longer than line_bytes_max = {}",
             self.config.line_bytes_max
         );
-        self.errors.add(&reason);
+        let record = Record {
+            line,
+            offset,
+            reason,
+            trapped: false,
+        };
+        let mut spool = Spool::default();
+        spool.begin(&record)?;
+        let mut spooled = 0;
+        let ended = loop {
+            match bytes.recv().await {
+                None => return Ok(Some(spool)),
+                Some(piece) if piece.is_empty() => break true,
+                Some(piece) => {
+                    spool.bytes(&piece)?;
+                    spooled += piece.len();
+                }
+            }
+            if spooled > LONG_SPOOLED_MAX {
+                break false;
+            }
+        };
+        self.errors.add(&record.reason);
         let before = self.counts;
         self.counts.loaded += 1;
         self.counts.corrupted += 1;
         self.add_progress(before);
+        self.release_long(spool, &record, (!ended).then_some(bytes))
+            .await?;
+        Ok(None)
+    }
+
+    /// Writes a long line, or puts it behind those that wait for a verdict: what was spooled, and what still comes.
+    async fn release_long(
+        &mut self,
+        mut spool: Spool,
+        record: &Record,
+        rest: Option<&mut mpsc::Receiver<Vec<u8>>>,
+    ) -> Result<()> {
         let held = !self.held.is_empty();
         if held {
-            self.held.begin(&Record {
-                line,
-                offset,
-                reason,
-                trapped: false,
-            })?;
+            self.held.append(spool)?;
         } else {
-            self.write_row(Place::Corruption, line, offset, "corrupt", &reason)
-                .await?;
+            self.write_row(Place::Corruption, record, "corrupt").await?;
+            spool.rewind()?;
+            spool.next_record()?;
+            while let Some(piece) = spool.next_bytes()? {
+                self.write(Place::Corruption, &piece).await?;
+            }
         }
-        while let Some(piece) = bytes.recv().await {
-            match (piece.is_empty(), held) {
-                (false, true) => self.held.bytes(&piece)?,
-                (false, false) => self.write(Place::Corruption, &piece).await?,
-                (true, true) => {
-                    self.held.end()?;
-                    return Ok(true);
-                }
-                (true, false) => {
-                    self.write(Place::Corruption, b"\n").await?;
-                    return Ok(true);
+        if let Some(rest) = rest {
+            loop {
+                match rest.recv().await {
+                    Some(piece) if piece.is_empty() => break,
+                    Some(piece) if held => self.held.bytes(&piece)?,
+                    Some(piece) => self.write(Place::Corruption, &piece).await?,
+                    None => {
+                        return Err(Error::Timeout {
+                            action: format!(
+                                "read line {} to its end, which is very long",
+                                record.line
+                            ),
+                        });
+                    }
                 }
             }
         }
-        Ok(false)
+        match held {
+            true => self.held.end(),
+            false => self.write(Place::Corruption, b"\n").await,
+        }
     }
 
     /// Settles the lines that trapped: they are corrupt, or are retried where the plugin is at fault.
@@ -308,14 +358,7 @@ impl Router {
                 self.count(fate_now, false);
             }
             let kind = kind_of(fate_now, false);
-            self.write_row(
-                place_of(fate_now),
-                record.line,
-                record.offset,
-                kind,
-                &record.reason,
-            )
-            .await?;
+            self.write_row(place_of(fate_now), &record, kind).await?;
             let mut last = b'\n';
             while let Some(bytes) = held.next_bytes()? {
                 last = bytes.last().copied().unwrap_or(last);
@@ -328,24 +371,26 @@ impl Router {
         Ok(())
     }
 
-    /// Copies lines that were never loaded to the retry object, as they are.
+    /// Copies lines that were never loaded to the retry object, as they are, maybe in parts.
     pub async fn copy_unread(&mut self, bytes: &[u8]) -> Result<()> {
+        self.torn = bytes.last().is_some_and(|&last| last != b'\n');
         self.write(Place::Again, bytes).await
     }
 
-    async fn write_row(
-        &mut self,
-        place: Place,
-        line: u64,
-        offset: u64,
-        kind: &str,
-        reason: &str,
-    ) -> Result<()> {
+    /// Ends the last line that was copied, where its end did not come.
+    pub async fn end_unread(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.torn) {
+            true => self.write(Place::Again, b"\n").await,
+            false => Ok(()),
+        }
+    }
+
+    async fn write_row(&mut self, place: Place, record: &Record, kind: &str) -> Result<()> {
         let row = FaultRow {
-            line,
-            offset,
+            line: record.line,
+            offset: record.offset,
             kind,
-            reason,
+            reason: &record.reason,
             attempt: self.attempt,
             plugin: &self.digest.clone(),
         };
@@ -425,7 +470,11 @@ impl Router {
             open.push((kind, sink.lines));
         }
         for (route, destination) in std::mem::take(&mut self.outputs) {
-            open.push((Kind::Route(route), destination));
+            let kind = match route.is_empty() && self.outlet.is_some() {
+                true => Kind::Outlet,
+                false => Kind::Route(route),
+            };
+            open.push((kind, destination));
         }
         if let Some(pointer) = pointer {
             let url = request::pointer(&self.names.retry_or_failed(&self.config).map_err(named)?);
@@ -492,7 +541,7 @@ impl SealedAll {
                 }
             }
             match kind {
-                Kind::Sidecar => {}
+                Kind::Sidecar | Kind::Outlet => {}
                 Kind::Route(route) if route.is_empty() => written.destination = Some(url),
                 Kind::Route(route) => drop(written.routes.insert(route, url)),
                 Kind::Corruption => written.corruption = Some(url),

@@ -67,6 +67,16 @@ impl Spool {
         self.put(END, &[])
     }
 
+    /// Adds all that another holds.
+    pub fn append(&mut self, mut other: Spool) -> Result<()> {
+        other.rewind()?;
+        self.empty &= other.empty;
+        while let Some((tag, content)) = other.frame().map_err(failed)? {
+            self.put(tag, &content)?;
+        }
+        Ok(())
+    }
+
     fn put(&mut self, tag: u8, content: &[u8]) -> Result<()> {
         // A piece is a part of a batch or of a read: far below 4 GiB.
         let len =
@@ -118,7 +128,10 @@ impl Spool {
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::from_io("the temporary file for lines that trapped", error)
+    Error::from_io(
+        "the temporary file for lines that trapped or are very long",
+        error,
+    )
 }
 
 #[cfg(test)]

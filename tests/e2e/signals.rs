@@ -62,6 +62,21 @@ fn a_signal_hands_over_what_is_left() {
 }
 
 #[test]
+fn a_signal_during_pre_hands_over_everything() {
+    let case = Case::new("unruly").input_lines("a.txt", ["a", "b"]);
+    let case = case.set("call_fuel", ENDLESS).setting("pre", "hang");
+    let outcome = signalled(case.args(["--completion", "delete"]), "INT");
+    outcome.check(
+        "
+        exit 1
+        retry: unread 2
+        linemill: interrupted, handing over what is left (again to quit at once)
+        out/retry/a-retry01.txt.resume.json: a.txt from byte 0, line 1, attempt 1
+        ",
+    );
+}
+
+#[test]
 fn a_signal_ends_a_stream_that_goes_on() {
     let mut lines = hanging("!sleep 100000", 20).join("\n");
     lines.push_str("\nthe beginning of");

@@ -1,13 +1,14 @@
 //! A local file being written: without a name until it is published.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 
 use super::{Mark, Sink, failed};
 use crate::error::{Error, Result};
@@ -15,12 +16,18 @@ use crate::storage::Location;
 
 /// So much is handed to the file at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// After so many bytes the file is synchronised while it is still written: at the end, which may be the deadline,
+/// there is never more left to do than twice that.
+const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A buffered file, and how much went into it.
 struct Buffered {
     file: File,
     buffer: Vec<u8>,
     bytes: u64,
+    /// So many of them are on disk, or on their way.
+    synced: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// A file that has no name, or a hidden one where the file system knows no files without.
@@ -42,30 +49,45 @@ pub(super) struct StreamSink(Buffered);
 
 /// Opens what `target` is: a file to be, or a device or pipe that is there already.
 pub(super) async fn open(location: &Location, target: &Path) -> Result<Sink> {
-    match tokio::fs::metadata(target).await {
-        Ok(found) if found.is_dir() => Err(Error::invalid(location.url(), "is a folder")),
-        Ok(found) if found.file_type().is_char_device() || found.file_type().is_fifo() => {
-            let opened = tokio::fs::OpenOptions::new().write(true).open(target).await;
-            let file = opened.map_err(|e| failed(location, e))?;
-            Ok(Sink::Stream(StreamSink(Buffered::new(file))))
-        }
-        Ok(_) => Err(location.already_exists()),
-        // A link that leads nowhere is in the way, too.
-        Err(_) if tokio::fs::symlink_metadata(target).await.is_ok() => {
-            Err(location.already_exists())
-        }
-        Err(_) => {
-            let sink = FileSink::open(target).await;
-            Ok(Sink::File(sink.map_err(|e| failed(location, e))?))
+    let target = target.to_owned();
+    let opened = unblocked(move || Opened::at(&target)).await;
+    match opened.map_err(|e| failed(location, e))? {
+        Opened::Folder => Err(Error::invalid(location.url(), "is a folder")),
+        Opened::Taken => Err(location.already_exists()),
+        Opened::Stream(file) => Ok(Sink::Stream(StreamSink(Buffered::new(file)))),
+        Opened::File(sink) => Ok(Sink::File(sink)),
+    }
+}
+
+/// What opening found. All of it blocks.
+enum Opened {
+    Folder,
+    Taken,
+    Stream(std::fs::File),
+    File(FileSink),
+}
+
+impl Opened {
+    fn at(target: &Path) -> io::Result<Self> {
+        match std::fs::metadata(target) {
+            Ok(found) if found.is_dir() => Ok(Self::Folder),
+            Ok(found) if found.file_type().is_char_device() || found.file_type().is_fifo() => {
+                let file = std::fs::OpenOptions::new().write(true).open(target)?;
+                Ok(Self::Stream(file))
+            }
+            Ok(_) => Ok(Self::Taken),
+            // A link that leads nowhere is in the way, too.
+            Err(_) if std::fs::symlink_metadata(target).is_ok() => Ok(Self::Taken),
+            Err(_) => Ok(Self::File(FileSink::open(target)?)),
         }
     }
 }
 
 impl FileSink {
-    async fn open(target: &Path) -> io::Result<Self> {
+    fn open(target: &Path) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("/"));
-        create_folder(folder).await?;
-        match open_nameless(folder).await? {
+        create_folder(folder)?;
+        match open_nameless(folder)? {
             Some(file) => Ok(Self::new(target, file, None)),
             None => Self::hidden(target, folder),
         }
@@ -78,10 +100,10 @@ impl FileSink {
         builder.prefix(".linemill-").suffix(".tmp");
         builder.permissions(std::fs::Permissions::from_mode(0o666));
         let (file, path) = builder.tempfile_in(folder)?.into_parts();
-        Ok(Self::new(target, File::from_std(file), Some(path)))
+        Ok(Self::new(target, file, Some(path)))
     }
 
-    fn new(target: &Path, file: File, hidden: Option<TempPath>) -> Self {
+    fn new(target: &Path, file: std::fs::File, hidden: Option<TempPath>) -> Self {
         Self {
             out: Buffered::new(file),
             hidden,
@@ -90,18 +112,23 @@ impl FileSink {
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write(bytes).await
+        self.out.write(bytes).await?;
+        self.out.sync_some().await
     }
 
-    pub(super) async fn seal(mut self) -> io::Result<(SealedFile, u64)> {
-        self.out.flush().await?;
-        self.out.file.sync_all().await?;
+    pub(super) async fn seal(self) -> io::Result<(SealedFile, u64)> {
+        let (mut file, rest, bytes) = self.out.into_parts().await?;
+        let file = unblocked(move || {
+            file.write_all(&rest)?;
+            file.sync_all()?;
+            Ok(file)
+        });
         let sealed = SealedFile {
-            file: self.out.file.into_std().await,
+            file: file.await?,
             hidden: self.hidden,
             target: self.target,
         };
-        Ok((sealed, self.out.bytes))
+        Ok((sealed, bytes))
     }
 }
 
@@ -123,7 +150,7 @@ impl StreamSink {
     pub(super) fn stdout() -> io::Result<Self> {
         use std::os::fd::AsFd;
         let out = io::stdout().as_fd().try_clone_to_owned()?;
-        Ok(Self(Buffered::new(File::from_std(out.into()))))
+        Ok(Self(Buffered::new(out.into())))
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -137,12 +164,15 @@ impl StreamSink {
 }
 
 impl Buffered {
-    fn new(mut file: File) -> Self {
+    fn new(file: std::fs::File) -> Self {
+        let mut file = File::from_std(file);
         file.set_max_buf_size(BUFFER_BYTES);
         Self {
             file,
             buffer: Vec::new(),
             bytes: 0,
+            synced: 0,
+            syncing: None,
         }
     }
 
@@ -164,11 +194,37 @@ impl Buffered {
         self.buffer.clear();
         self.file.flush().await
     }
+
+    /// Waits for what is on its way to the disk, and sends what came meanwhile.
+    async fn sync_some(&mut self) -> io::Result<()> {
+        if self.bytes - self.synced < SYNC_BYTES {
+            return Ok(());
+        }
+        self.join_sync().await?;
+        let file = self.file.try_clone().await?.into_std().await;
+        self.synced = self.bytes;
+        self.syncing = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        Ok(())
+    }
+
+    async fn join_sync(&mut self) -> io::Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => syncing.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
+    }
+
+    /// The file, once all is in it but these last bytes, and how many bytes there are.
+    async fn into_parts(mut self) -> io::Result<(std::fs::File, Vec<u8>, u64)> {
+        self.join_sync().await?;
+        self.file.flush().await?;
+        Ok((self.file.into_std().await, self.buffer, self.bytes))
+    }
 }
 
 /// Creates `folder` where there is none. That there is a file is not what "exists" should mean.
-async fn create_folder(folder: &Path) -> io::Result<()> {
-    match tokio::fs::create_dir_all(folder).await {
+fn create_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir_all(folder) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(io::ErrorKind::NotADirectory.into())
         }
@@ -178,13 +234,13 @@ async fn create_folder(folder: &Path) -> io::Result<()> {
 
 /// A file that goes away with its descriptor, even when the process is killed.
 /// Nothing where the file system, or a missing `/proc`, does not allow for it.
-async fn open_nameless(folder: &Path) -> io::Result<Option<File>> {
+fn open_nameless(folder: &Path) -> io::Result<Option<std::fs::File>> {
     if !cfg!(target_os = "linux") || !Path::new("/proc/self/fd").exists() {
         return Ok(None);
     }
-    let mut options = tokio::fs::OpenOptions::new();
+    let mut options = std::fs::OpenOptions::new();
     options.write(true).custom_flags(nameless_flag());
-    match options.open(folder).await {
+    match options.open(folder) {
         Ok(file) => Ok(Some(file)),
         Err(e) => match e.raw_os_error() {
             Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL) => Ok(None),
@@ -295,7 +351,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("usual"), "").unwrap();
-        publish(FileSink::open(&at("nameless")).await.unwrap())
+        publish(FileSink::open(&at("nameless")).unwrap())
             .await
             .unwrap();
         let hidden = FileSink::hidden(&at("hidden"), folder.path()).unwrap();

@@ -93,6 +93,7 @@ impl Run {
                 handover::copy_rest(&mut self.router, feed, until).await?
             }
         };
+        self.router.end_unread().await?;
         self.unread = ended.then_some(copied + lines);
         handover::check_copied(&self.request, ended, &mut self.router.errors)?;
         Ok((None, ended))

@@ -16,6 +16,7 @@ use crate::handover::Left;
 use crate::order::Order;
 use crate::pool::{Event, Queue, Sizing};
 use crate::source::Source;
+use crate::stop::Reason;
 use crate::worker::Worker;
 
 /// How reading and working ended.
@@ -56,7 +57,7 @@ impl Run {
             events,
         ));
 
-        let position = Arc::new(Mutex::new(self.beginning()));
+        let position = Arc::new(Mutex::new(self.start()));
         let reading = feed::spawn(
             self.opening(),
             self.cutter(),
@@ -84,13 +85,17 @@ impl Run {
         async move {
             let opened = Source::open(&storage, &source, &progress).await?;
             if Instant::now() < shop.guest.deadline.read {
-                closer::pre(&shop).await?;
+                match closer::pre(&shop).await {
+                    // Nothing was read yet: all of it is handed over.
+                    Err(_) if shop.stop.reason() == Some(Reason::Interrupted) => {}
+                    done => done?,
+                }
             }
             Ok(opened)
         }
     }
 
-    fn beginning(&self) -> Position {
+    fn start(&self) -> Position {
         let source = &self.request.source;
         Position {
             offset: source.range.map_or(0, |range| range.offset),
@@ -100,7 +105,7 @@ impl Run {
     }
 
     fn cutter(&self) -> Cutter {
-        let Position { offset, line, .. } = self.beginning();
+        let Position { offset, line, .. } = self.start();
         let length = self.request.source.range.and_then(|range| range.length);
         let end = length.map(|length| offset.saturating_add(length));
         Cutter::new(
@@ -123,6 +128,10 @@ impl Run {
         let stop = self.shop.stop.clone();
         let (mut draining, mut cutting) = (false, false);
         loop {
+            if self.beginning.is_some() {
+                // It is the last that was read.
+                return Ok(order);
+            }
             let ended = matches!(feeding, Feeding::Ended(_));
             if ended && order.is_empty() && queue.is_empty() || draining && !queue.is_running() {
                 return Ok(order);
@@ -163,12 +172,15 @@ impl Run {
                 offset,
                 mut bytes,
                 ..
-            } => match self.router.long(line, offset, &mut bytes).await? {
-                true => Ok(()),
-                false => Err(Error::Timeout {
-                    action: format!("read line {line} to its end, which is very long"),
-                }),
-            },
+            } => {
+                let beginning = self.router.long(line, offset, &mut bytes).await?;
+                self.beginning = beginning.map(|spool| Left::Beginning {
+                    line,
+                    offset,
+                    spool,
+                });
+                Ok(())
+            }
         }
     }
 
@@ -229,6 +241,7 @@ impl Run {
                 (None, None) => {}
             }
         }
+        left.extend(self.beginning.take());
         Ok(left)
     }
 }

@@ -42,7 +42,7 @@
 //! | `!random` | writes a number that depends on the random seed |
 //!
 //! The settings `pre` and `post` make those calls misbehave: `fail-retry`, `fail-corrupt`,
-//! `fail-fatal`, `trap`, `panic`, `spin`, `sleep:MS`. The setting `context` is what `pre` returns.
+//! `fail-fatal`, `trap`, `panic`, `spin`, `sleep:MS`, `hang` (says so first). The setting `context` is what `pre` returns.
 //! With `post = emit`, or a route in `post-route`, `post` writes one line of all it was told.
 
 #![allow(unsafe_code)] // in generated code only

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use crate::bindings::exports::linemill::plugin::processor::Failure;
-use crate::bindings::linemill::plugin::host;
+use crate::bindings::linemill::plugin::host::{self, Level};
 
 /// Misbehaves in `pre` or `post` as the setting of that name says.
 pub(crate) fn as_set(stage: &str) -> Result<(), Failure> {
@@ -20,6 +20,10 @@ pub(crate) fn as_set(stage: &str) -> Result<(), Failure> {
         ("sleep", ms) => {
             sleep(ms);
             Ok(())
+        }
+        ("hang", _) => {
+            host::log(Level::Info, "message 0");
+            spin()
         }
         _ => Ok(()),
     }
