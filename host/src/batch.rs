@@ -36,6 +36,20 @@ const STARTED: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
 impl Batch {
+    /// Lines that are of no source: a sample.
+    pub fn of(lines: &[u8]) -> Self {
+        Batch {
+            seq: 0,
+            first_line: 1,
+            offset: 0,
+            lines: count_lines(lines),
+            buffer: lines.to_vec(),
+            len: lines.len(),
+            spares: Spares::default(),
+            state: AtomicU8::new(WAITING),
+        }
+    }
+
     /// The lines, each ended by `\n` except perhaps the last.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]

@@ -18,6 +18,8 @@ use thiserror::Error;
 use crate::request::join;
 use check::template_problem;
 
+pub(crate) use check::is_digest;
+
 pub use effective::{Effective, mask_secrets};
 pub use layers::{Layers, Origin};
 
@@ -40,6 +42,40 @@ pub struct Config {
     /// Digest that the plugin must have: `sha256:` and 64 hexadecimal digits. Default: none, any.
     #[serde(deserialize_with = "value::text")]
     pub plugin_digest: Option<String>,
+    /// Ed25519 key that the plugin must be signed with: 32 bytes as base64 or hexadecimal digits, or PEM. The
+    /// signature lies beside the plugin, its URL with `.sig` behind its path: 64 bytes as they are, or as base64.
+    /// Default: none, no signature is asked for.
+    #[serde(deserialize_with = "value::text")]
+    pub plugin_public_key: Option<String>,
+    /// What `linemill compile` made of the plugin, a path that only its owner (root or linemill's user) can write to.
+    /// Code of another engine, or of another component than `plugin`, is compiled anew. Default: none.
+    #[serde(deserialize_with = "value::path")]
+    pub plugin_compiled: Option<PathBuf>,
+    /// How often a plugin is looked at for a newer version, in milliseconds, by what serves many requests; 0 is
+    /// never. Default: 10 000.
+    #[serde(deserialize_with = "value::number")]
+    pub plugin_poll_ms: u64,
+    /// Path or URL of sample lines, at most 1 MiB, that a version has to get through before it is used. Default:
+    /// none.
+    #[serde(deserialize_with = "value::text")]
+    pub canary: Option<String>,
+    /// Share of requests that a new version gets at first, 0 to 1; with 0 it gets all at once. Default: 0.
+    #[serde(deserialize_with = "value::ratio")]
+    pub canary_share: f64,
+    /// Requests that a new version is watched for, with `canary_share` or `shadow`. Default: 100.
+    #[serde(deserialize_with = "value::number")]
+    pub canary_requests: u64,
+    /// By how much the shares of faulted lines, of calls that trap and of requests that it fails may be larger for a
+    /// new version than for the old one, 0 to 1. Default: 0.01.
+    #[serde(deserialize_with = "value::ratio")]
+    pub canary_fault_tolerance: f64,
+    /// How much more fuel a new version may use for a byte, as a share of what the old one uses: 0.2 is a fifth
+    /// more. Default: 0.2.
+    #[serde(deserialize_with = "value::ratio")]
+    pub canary_fuel_tolerance: f64,
+    /// Whether a new version first runs beside the old one, on the same batches, without anything of it being
+    /// emitted: `off`; `first`, for `canary_requests` requests; `only`, until it is pinned. Default: `off`.
+    pub shadow: ShadowMode,
 
     /// One base for all that is written: what is unset of `destination_url`, `retry_url`,
     /// `failed_url` and `corruption_url` becomes `destination`, `retry`, `failed` and `corruption`
@@ -159,6 +195,19 @@ pub enum Unread {
     Copy,
 }
 
+/// Whether a new version of the plugin first runs beside the old one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShadowMode {
+    /// It does not.
+    #[default]
+    Off,
+    /// For `canary_requests` requests; then it goes on.
+    First,
+    /// Until it is pinned.
+    Only,
+}
+
 /// What becomes of a source that was read to its end.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -177,6 +226,15 @@ impl Default for Config {
         Config {
             plugin: None,
             plugin_digest: None,
+            plugin_public_key: None,
+            plugin_compiled: None,
+            plugin_poll_ms: 10_000,
+            canary: None,
+            canary_share: 0.0,
+            canary_requests: 100,
+            canary_fault_tolerance: 0.01,
+            canary_fuel_tolerance: 0.2,
+            shadow: ShadowMode::default(),
             out_url: None,
             destination_url: None,
             retry_url: None,

@@ -31,10 +31,12 @@ mod outlet;
 mod pipeline;
 mod pool;
 mod progress;
+mod registry;
 mod report;
 mod request;
 mod router;
 mod runtime;
+mod signature;
 mod source;
 mod spool;
 mod stop;
@@ -42,17 +44,20 @@ mod storage;
 mod worker;
 
 pub use body::Body;
-pub use config::{Config, ConfigError, Effective, Layers, Origin, mask_secrets};
+pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
 pub use deadline::Deadline;
 pub use error::Error;
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run};
 pub use progress::Progress;
+pub use registry::{
+    Checked, Choice, Polling, Refused, Registry, Role, Status, fetch_plugin, load_plugin,
+};
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, is_pointer, is_sidecar};
 pub use runtime::{
-    Call, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
+    Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
 };
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

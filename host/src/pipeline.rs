@@ -257,12 +257,14 @@ impl Run {
         report.status = status(&report.counts, ending);
         report.unread = self.unread;
         report.batches = self.router.batches;
+        report.bytes = self.router.bytes;
         report.traps = self.router.traps;
         report.fuel = self.router.fuel + self.closer.fuel + self.shop.guest.fuel();
         report.metrics = self.router.metrics;
         report.errors = self.router.errors;
         report.latency = self.router.latency;
         if let Some(error) = error {
+            report.plugin_failed = matches!(error, Error::Plugin { .. });
             report.fail_with(&error, ending);
         }
     }

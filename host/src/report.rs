@@ -48,10 +48,18 @@ pub struct Report {
     pub unread: Option<u64>,
     /// Batches that were run.
     pub batches: u64,
+    /// Bytes in them.
+    pub bytes: u64,
     /// Calls that trapped, splitting included.
     pub traps: u64,
     /// The plugin that ran.
     pub plugin: PluginId,
+    /// A newer version of the plugin is not used, and why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_failure: Option<String>,
+    /// The plugin failed the request as a whole.
+    #[serde(skip)]
+    pub plugin_failed: bool,
     /// Fuel that the plugin used.
     pub fuel: u64,
     /// The plugin's own metrics: counts add up, samples are summed up.
@@ -75,8 +83,11 @@ impl Report {
             counts: Counts::default(),
             unread: Some(0),
             batches: 0,
+            bytes: 0,
             traps: 0,
             plugin,
+            plugin_failure: None,
+            plugin_failed: false,
             fuel: 0,
             metrics: Metrics::default(),
             latency: Distribution::default(),

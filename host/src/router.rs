@@ -54,6 +54,8 @@ pub struct Router {
     pub traps: u64,
     /// Batches run.
     pub batches: u64,
+    /// Bytes in them.
+    pub bytes: u64,
 }
 
 /// Where faulted lines go. The order is that in which their objects become visible.
@@ -139,12 +141,14 @@ impl Router {
             fuel: 0,
             traps: 0,
             batches: 0,
+            bytes: 0,
         }
     }
 
     /// Commits all that a batch did; gives back its partials.
     pub async fn commit(&mut self, done: Done) -> Result<Vec<Vec<u8>>> {
         self.batches += 1;
+        self.bytes += done.batch.bytes().len() as u64;
         self.fuel += done.fuel;
         self.traps += done.traps;
         self.latency.add_time(done.time);

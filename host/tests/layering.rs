@@ -34,7 +34,9 @@ const RULES: &[Rule] = &[
         word: "unsafe {",
         allowed: &[
             "runtime/cache.rs",
+            "runtime/compiled.rs",
             "runtime/plugin.rs",
+            "runtime/threads.rs",
             "destination/file.rs",
         ],
     },

@@ -109,6 +109,7 @@ fn a_report_has_all_its_fields() {
         "PartialRetries",
         "Unread",
         "Batches",
+        "Bytes",
         "Traps",
         "Plugin",
         "Fuel",

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::{Completion, Config, ConfigError, GIB, KIB, MIB, Problem};
 use crate::request::{check_template, keeps_attempt};
+use crate::signature::PublicKey;
 
 /// The largest number that TOML can hold.
 const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -47,7 +49,7 @@ impl Config {
     }
 
     fn check_needs(&self, problems: &mut Problems) {
-        if self.plugin.is_none() {
+        if self.plugin.is_none() && self.plugin_compiled.is_none() {
             problems.add(
                 "plugin",
                 "is not set: set it to the path or URL of a component",
@@ -75,12 +77,15 @@ impl Config {
                 problems.add(name, format!("must be from {low} to {high}, not {value}"));
             }
         }
-        if !(0.0..=1.0).contains(&self.trap_ratio_max) {
-            let value = self.trap_ratio_max;
-            problems.add(
-                "trap_ratio_max",
-                format!("must be from 0 to 1, not {value}"),
-            );
+        for (name, value, max) in [
+            ("trap_ratio_max", self.trap_ratio_max, 1.0),
+            ("canary_share", self.canary_share, 1.0),
+            ("canary_fault_tolerance", self.canary_fault_tolerance, 1.0),
+            ("canary_fuel_tolerance", self.canary_fuel_tolerance, 1e6),
+        ] {
+            if !(0.0..=max).contains(&value) {
+                problems.add(name, format!("must be from 0 to {max}, not {value}"));
+            }
         }
     }
 
@@ -123,7 +128,9 @@ impl Config {
                 of(self.table_elements_max),
                 1..=u64::from(u32::MAX),
             ),
-            ("trap_lines_min", Some(self.trap_lines_min), count),
+            ("trap_lines_min", Some(self.trap_lines_min), count.clone()),
+            ("canary_requests", Some(self.canary_requests), count),
+            ("plugin_poll_ms", Some(self.plugin_poll_ms), 0..=NUMBER_MAX),
             ("log_events_max", Some(self.log_events_max), 0..=NUMBER_MAX),
             ("log_bytes_max", of(self.log_bytes_max), 0..=MIB as u64),
         ]
@@ -147,12 +154,34 @@ impl Config {
                 "must be `sha256:` and 64 hexadecimal digits, lower case",
             );
         }
-        if self
-            .cache_dir
-            .as_ref()
-            .is_some_and(|dir| dir.to_string_lossy().contains("://"))
-        {
+        let is_url = |path: &Option<PathBuf>| {
+            let text = path.as_ref().map(|path| path.to_string_lossy());
+            text.is_some_and(|text| text.contains("://"))
+        };
+        if is_url(&self.cache_dir) {
             problems.add("cache_dir", "must be a folder of this machine, not a URL");
+        }
+        if is_url(&self.plugin_compiled) {
+            problems.add(
+                "plugin_compiled",
+                "must be a file of this machine, not a URL",
+            );
+        }
+        self.check_key(problems);
+    }
+
+    fn check_key(&self, problems: &mut Problems) {
+        let Some(key) = self.plugin_public_key.as_deref() else {
+            return;
+        };
+        if let Err(error) = PublicKey::parse(key) {
+            problems.add("plugin_public_key", error);
+        }
+        if self.plugin.is_none() && self.plugin_compiled.is_some() {
+            problems.add(
+                "plugin_public_key",
+                "is a key for the component, which compiled code does not hold: set `plugin` too",
+            );
         }
     }
 
@@ -238,7 +267,8 @@ pub(super) fn template_problem(name: &str, template: &str) -> Option<String> {
     }
 }
 
-fn is_digest(text: &str) -> bool {
+/// Whether it is `sha256:` and 64 hexadecimal digits, lower case.
+pub(crate) fn is_digest(text: &str) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     text.strip_prefix("sha256:")
         .is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))

@@ -47,7 +47,7 @@ pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
     let config = args.settings.effective()?.config;
     let runtime = super::engine(&config, 1)?;
     let storage = Storage::new();
-    let bytes = super::fetch(&storage, &args.component, &config).await?;
+    let bytes = linemill::fetch_plugin(&storage, &args.component, &config).await?;
     // First, so that it is seen whether its code was compiled before.
     let plugin = Plugin::load(&runtime, &args.component, &bytes);
     let inspection = Inspection::of(&runtime, &args.component, &bytes)?;

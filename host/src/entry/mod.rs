@@ -10,10 +10,10 @@ pub(crate) mod sources;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use indicatif::MultiProgress;
-use linemill::{Config, Limits, Plugin, Runtime, Storage};
+use linemill::{Config, Limits, Runtime, ShadowMode};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -23,9 +23,6 @@ pub(crate) const ALL_PROCESSED: u8 = 0;
 pub(crate) const SOME_LEFT: u8 = 1;
 /// A request, or all of them, could not be done.
 pub(crate) const COULD_NOT_RUN: u8 = 2;
-
-/// A component larger than that is refused before it is read.
-const PLUGIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Runs line-processing WebAssembly plugins over newline-delimited data, with every line accounted for.
 #[derive(Debug, Parser)]
@@ -95,33 +92,16 @@ pub(crate) fn say(line: &str) {
 
 /// The engine for `requests` requests at once.
 fn engine(config: &Config, requests: usize) -> Result<Arc<Runtime>> {
+    let along = match config.shadow {
+        ShadowMode::Off => 0,
+        ShadowMode::First | ShadowMode::Only => 2,
+    };
     Runtime::new(Limits {
         memory_bytes_max: config.memory_bytes_max,
         table_elements_max: config.table_elements_max,
-        // Besides the workers, each request has an instance for `pre` or for folding and `post`.
-        instances: (config.concurrency + 1) * requests,
+        // Besides the workers, each request has an instance for `pre` or for folding and `post`, and two of a version
+        // that runs along. Whichever versions the requests run, one more is tried out beside them.
+        instances: (config.concurrency + 1 + along) * requests + 2,
         cache_dir: config.cache_dir.clone(),
     })
-}
-
-/// Fetches the plugin, checks its digest, compiles it.
-async fn load_plugin(runtime: &Arc<Runtime>, storage: &Storage, config: &Config) -> Result<Plugin> {
-    let url = config.plugin.as_deref();
-    let url = url.context("no plugin is named: use --plugin FILE")?;
-    let bytes = fetch(storage, url, config).await?;
-    Plugin::load(runtime, url, &bytes)
-}
-
-/// The bytes of a component, which are those that `plugin_digest` names if it is set.
-async fn fetch(storage: &Storage, url: &str, config: &Config) -> Result<bytes::Bytes> {
-    let fetched = storage.get_small(url, PLUGIN_BYTES_MAX).await;
-    let bytes = fetched.with_context(|| format!("could not read the plugin {url}"))?;
-    let digest = linemill::digest(&bytes);
-    match config.plugin_digest.as_deref() {
-        Some(pinned) if !pinned.eq_ignore_ascii_case(&digest) => bail!(
-            "plugin {url} has the digest {digest}, but plugin_digest = {pinned}: \
-             fetch the pinned build, or pin this one after checking it"
-        ),
-        _ => Ok(bytes),
-    }
 }

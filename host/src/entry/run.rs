@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
     config.check_for_run()?;
     let storage = Storage::new();
     let runtime = super::engine(&config, usize::from(args.parallel))?;
-    let plugin = super::load_plugin(&runtime, &storage, &config).await?;
+    let plugin = linemill::load_plugin(&runtime, &storage, &config).await?;
     let stops = Stops::listen()?;
     let bar = !args.quiet && std::io::stderr().is_terminal();
     let found = sources::find(&storage, &args.sources, bar).await?;

@@ -95,13 +95,18 @@ fn user_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("linemill"))
 }
 
-/// Ours, and writable by nobody else.
-fn check_private(path: &Path) -> Result<()> {
-    let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+/// Whether nobody can write to it but its owner, who is this user or, if that is enough, root.
+pub(super) fn is_private(meta: &fs::Metadata, or_root: bool) -> bool {
     #[expect(unsafe_code, reason = "the standard library does not tell the user")]
     // SAFETY: geteuid has no precondition and cannot fail.
     let user = unsafe { libc::geteuid() };
-    if meta.file_type().is_symlink() || meta.uid() != user || meta.mode() & 0o022 != 0 {
+    (meta.uid() == user || or_root && meta.uid() == 0) && meta.mode() & 0o022 == 0
+}
+
+/// Ours, and writable by nobody else.
+fn check_private(path: &Path) -> Result<()> {
+    let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+    if meta.file_type().is_symlink() || !is_private(&meta, false) {
         bail!(
             "{} is not ours alone: others could write compiled code into it (chmod go-w, or set cache_dir)",
             path.display()

@@ -67,6 +67,14 @@ impl Runtime {
     pub fn compute(&self) -> &Handle {
         self.threads.next()
     }
+
+    /// Where things run that nobody waits for, at the lowest priority.
+    ///
+    /// # Errors
+    /// There can be no such thread.
+    pub fn background(&self) -> Result<Handle> {
+        self.threads.background()
+    }
 }
 
 fn config() -> Config {

@@ -107,7 +107,8 @@ impl Instance {
         result.recv_timeout(CHECK_TIME).unwrap_or_else(late)
     }
 
-    async fn try_out(plugin: &Plugin) -> Result<(), String> {
+    /// [`Instance::check`], here and now.
+    pub(super) async fn try_out(plugin: &Plugin) -> Result<(), String> {
         let until = Instant::now() + CHECK_TIME;
         let call = Call {
             fuel: CHECK_FUEL,

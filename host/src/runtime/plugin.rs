@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
@@ -65,6 +66,8 @@ pub struct Plugin {
     pub compile_time: Duration,
     /// Whether compiled code was found on disk.
     pub cached: bool,
+    /// What it imports and exports.
+    pub inspection: Arc<Inspection>,
 }
 
 /// What a component imports or exports.
@@ -87,6 +90,17 @@ pub struct Inspection {
     pub exports: Vec<Extern>,
 }
 
+/// Compiled code, however it was come by.
+pub(super) struct Code {
+    pub(super) component: Component,
+    /// Whether it was found on disk.
+    pub(super) cached: bool,
+    /// How long it took.
+    pub(super) time: Duration,
+    /// Size of the component, in bytes.
+    pub(super) size: usize,
+}
+
 impl Plugin {
     /// Checks and compiles a component; `name` is its file name or URL.
     ///
@@ -97,13 +111,59 @@ impl Plugin {
     }
 
     fn load_inner(runtime: &Arc<Runtime>, name: &str, bytes: &[u8]) -> Result<Self> {
+        let plugin = Self::build(runtime, name, bytes, None)?;
+        Instance::check(&plugin).map_err(misfit)?;
+        Ok(plugin)
+    }
+
+    /// The same for a version that is to take the place of this one, at the lowest priority: requests go on.
+    ///
+    /// # Errors
+    /// What does not fit, or what it imports that is not granted and that this one does not import.
+    pub async fn load_next(&self, name: &str, bytes: Bytes) -> Result<Self> {
+        let (old, given) = (self.clone(), name.to_owned());
+        let loading = self.runtime.background()?.spawn(async move {
+            let plugin = Self::build(&old.runtime, &given, &bytes, Some(&old.inspection))?;
+            Instance::try_out(&plugin).await.map_err(misfit)?;
+            anyhow::Ok(plugin)
+        });
+        let loaded = loading.await.unwrap_or_else(|panic| Err(panic.into()));
+        loaded.with_context(|| format!("plugin {name}"))
+    }
+
+    fn build(
+        runtime: &Arc<Runtime>,
+        name: &str,
+        bytes: &[u8],
+        old: Option<&Inspection>,
+    ) -> Result<Self> {
         let start = Instant::now();
-        let digest = digest(bytes);
-        let (component, cached) = compile(runtime, bytes, &digest)?;
-        let compile_time = start.elapsed();
-        let inspection = inspect_component(runtime, &component, &digest);
-        inspection.check()?;
-        let linked = runtime.linker.instantiate_pre(&component).map_err(misfit)?;
+        let id = PluginId {
+            name: stem(name),
+            version: version(bytes),
+            digest: digest(bytes),
+        };
+        let (component, cached) = compile(runtime, bytes, &id.digest)?;
+        let code = Code {
+            component,
+            cached,
+            time: start.elapsed(),
+            size: bytes.len(),
+        };
+        Self::link(runtime, id, code, old)
+    }
+
+    /// Makes code ready to be instantiated.
+    pub(super) fn link(
+        runtime: &Arc<Runtime>,
+        id: PluginId,
+        code: Code,
+        old: Option<&Inspection>,
+    ) -> Result<Self> {
+        let inspection = inspect_component(runtime, &code.component, &id.digest);
+        inspection.check_after(old)?;
+        let linked = runtime.linker.instantiate_pre(&code.component);
+        let linked = linked.map_err(misfit)?;
         let processor = PluginIndices::new(&linked).map_err(misfit)?;
         let reduces = inspection
             .exports
@@ -113,24 +173,17 @@ impl Plugin {
             .then(|| ReducingPluginIndices::new(&linked))
             .transpose()
             .map_err(misfit)?;
-        let version = version(bytes);
-        let id = PluginId {
-            name: stem(name),
-            version,
-            digest,
-        };
-        let plugin = Plugin {
+        Ok(Plugin {
             runtime: runtime.clone(),
             linked,
             processor: Arc::new(processor),
             reducer: reducer.map(Arc::new),
             id,
-            size: bytes.len(),
-            compile_time,
-            cached,
-        };
-        Instance::check(&plugin).map_err(misfit)?;
-        Ok(plugin)
+            size: code.size,
+            compile_time: code.time,
+            cached: code.cached,
+            inspection: Arc::new(inspection),
+        })
     }
 
     /// Whether partials are folded as they come.
@@ -141,6 +194,14 @@ impl Plugin {
     /// The threads that it runs on.
     pub fn compute(&self) -> &tokio::runtime::Handle {
         self.runtime.compute()
+    }
+
+    /// The thread for what nobody waits for.
+    ///
+    /// # Errors
+    /// There can be no such thread.
+    pub fn background(&self) -> Result<tokio::runtime::Handle> {
+        self.runtime.background()
     }
 }
 
@@ -161,23 +222,40 @@ impl Inspection {
     /// # Errors
     /// Names the missing export, or the imports that are not granted, and says what to do.
     pub fn check(&self) -> Result<()> {
-        let ungranted: Vec<&str> = self
-            .imports
-            .iter()
-            .filter(|import| !import.known)
-            .map(|import| import.name.as_str())
-            .collect();
+        self.check_after(None)
+    }
+
+    /// Whether the component fits, as a version that is to take the place of another: what it asks for beyond that
+    /// one is named.
+    ///
+    /// # Errors
+    /// As [`Inspection::check`].
+    pub fn check_after(&self, old: Option<&Inspection>) -> Result<()> {
         if !self.exports.iter().any(|export| export.name == PROCESSOR) {
             bail!("{}", self.missing_export());
         }
-        if !ungranted.is_empty() {
-            bail!(
-                "imports {}, which is not granted: a plugin gets no network, files or environment here; \
-                 leave out the code or the crate that uses it",
-                ungranted.join(", ")
-            );
+        let ungranted = self.imports.iter().filter(|import| !import.known);
+        let ungranted = names(ungranted);
+        if ungranted.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let more = match old {
+            Some(old) => format!(
+                "asks for more than the running version: it imports also {}; of these it ",
+                names(self.imports_beyond(old))
+            ),
+            None => String::new(),
+        };
+        bail!(
+            "{more}imports {ungranted}, which is not granted: a plugin gets no network, files or environment here; \
+             leave out the code or the crate that uses it"
+        )
+    }
+
+    /// What it imports and `old` does not.
+    pub fn imports_beyond<'a>(&'a self, old: &'a Inspection) -> impl Iterator<Item = &'a Extern> {
+        let imports = self.imports.iter();
+        imports.filter(|import| old.imports.iter().all(|known| known.name != import.name))
     }
 
     fn missing_export(&self) -> String {
@@ -194,15 +272,9 @@ impl Inspection {
                 other.name
             );
         } else {
-            let names: Vec<&str> = self
-                .exports
-                .iter()
-                .map(|export| export.name.as_str())
-                .collect();
-            let names = if names.is_empty() {
-                "nothing".to_owned()
-            } else {
-                names.join(", ")
+            let names = match self.exports.as_slice() {
+                [] => "nothing".to_owned(),
+                exports => names(exports.iter()),
             };
             let _ = write!(
                 text,
@@ -211,6 +283,11 @@ impl Inspection {
         }
         text
     }
+}
+
+fn names<'a>(externs: impl Iterator<Item = &'a Extern>) -> String {
+    let names: Vec<&str> = externs.map(|item| item.name.as_str()).collect();
+    names.join(", ")
 }
 
 fn inspect_component(runtime: &Runtime, component: &Component, digest: &str) -> Inspection {
@@ -237,7 +314,7 @@ fn inspect_component(runtime: &Runtime, component: &Component, digest: &str) -> 
     }
 }
 
-fn misfit(what: impl std::fmt::Display) -> anyhow::Error {
+pub(super) fn misfit(what: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("does not fit the contract: {what:#}; build it against the wit/ of this linemill")
 }
 
@@ -281,7 +358,7 @@ fn not_compiled(error: wasmtime::Error) -> anyhow::Error {
     }
 }
 
-fn exceeds_limits(error: &wasmtime::Error) -> bool {
+pub(super) fn exceeds_limits(error: &wasmtime::Error) -> bool {
     format!("{error:#}").contains("pooling allocator")
 }
 
@@ -310,17 +387,19 @@ fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
 
 /// Digest of the component, version of linemill, and everything of the engine that compiled code depends on.
 fn key(runtime: &Runtime, digest: &str) -> String {
+    let digest = digest.trim_start_matches("sha256:");
+    format!("{digest}-{}", environment(runtime))
+}
+
+/// Version of linemill, and everything of the engine that compiled code depends on, as 16 hexadecimal digits.
+pub(super) fn environment(runtime: &Runtime) -> String {
     let mut hasher = DefaultHasher::new();
     runtime
         .engine
         .precompile_compatibility_hash()
         .hash(&mut hasher);
     env!("CARGO_PKG_VERSION").hash(&mut hasher);
-    format!(
-        "{}-{:016x}",
-        digest.trim_start_matches("sha256:"),
-        hasher.finish()
-    )
+    format!("{:016x}", hasher.finish())
 }
 
 /// Digest of a component: `sha256:` and 64 hexadecimal digits.
