@@ -14,7 +14,7 @@ pub(crate) type BodyReader = Pin<Box<dyn AsyncRead + Send>>;
 #[derive(Clone)]
 pub struct Body {
     content: Content,
-    /// `gzip` or `zstd`, as HTTP's Content-Encoding spells them; `None`: plain, or as the name's suffix says.
+    /// `gzip`, `zstd` or `identity`, as HTTP's Content-Encoding spells them; `None`: as the name's suffix says.
     pub encoding: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The life of a request, in the order in which data meet it:
 //!
+//! 0. An entry point turns what it is called with into requests: `event` does so for what platforms send.
 //! 1. [`config`](Config) and [`request`](Request) say what is to be done and how what is written is named.
 //! 2. `source` opens what is read as a stream of plain bytes; `batch` cuts it into whole lines; `feed` puts the
 //!    batches into the queue of `pool`, in which a bounded number of them wait.
@@ -23,6 +24,7 @@ mod config;
 mod deadline;
 mod destination;
 mod error;
+mod event;
 mod feed;
 mod handover;
 mod order;
@@ -47,6 +49,7 @@ pub use body::Body;
 pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
 pub use deadline::Deadline;
 pub use error::Error;
+pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run};

@@ -253,7 +253,8 @@ impl Pointer {
         json
     }
 
-    fn problem(&self) -> Option<String> {
+    /// Why it cannot be followed, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
         let end = self.offset.checked_add(self.length.unwrap_or(0));
         if self.source.is_empty() || self.source == "-" {
             Some(format!("source `{}` cannot be read again", self.source))

@@ -173,9 +173,9 @@ fn open_body(
         let why = "was read before, and came only once";
         return Err(Error::invalid(location.url(), why));
     };
-    let codec = match codec_of_encoding(location, body.encoding.as_deref())? {
-        Codec::Plain => codec_of(location.name()),
-        known => known,
+    let codec = match body.encoding.as_deref() {
+        None => codec_of(location.name()),
+        told => codec_of_encoding(location, told)?,
     };
     let raw: Raw = Box::pin(counted(bytes, location, progress));
     Ok(Opened {
