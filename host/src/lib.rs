@@ -54,11 +54,9 @@ pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run};
 pub use progress::Progress;
-pub use registry::{
-    Checked, Choice, Polling, Refused, Registry, Role, Status, fetch_plugin, load_plugin,
-};
+pub use registry::{Checked, Choice, Polling, Registry, Role, Status, fetch_plugin, load_plugin};
 pub use report::{Report, chain};
-pub use request::{Pointer, Range, Request, is_pointer, is_sidecar};
+pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
     Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
 };

@@ -27,7 +27,7 @@ use fetch::{Failed, Fetched, Origin, Tags};
 use figures::Figures;
 use lineup::{Change, Found, Lineup, Rules};
 
-pub use lineup::{Refused, Role};
+pub use lineup::Role;
 pub use status::{Failure, Status};
 
 /// How often the time between two checks is doubled at most while checks fail.

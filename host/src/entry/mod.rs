@@ -4,8 +4,10 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod progress;
 pub(crate) mod run;
+pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod sources;
+pub(crate) mod stops;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;

@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use indicatif::MultiProgress;
-use linemill::{Config, Host, Plugin, Progress, Range, Reason, Report, Request, Stop, Storage};
-use tokio::signal::unix::{SignalKind, signal};
+use linemill::{Config, Host, Plugin, Progress, Range, Report, Request, Storage};
 
 use super::settings::Settings;
 use super::sources::{self, Found};
+use super::stops::Stops;
 use super::{ALL_PROCESSED, COULD_NOT_RUN, SOME_LEFT, print, progress, say};
 
 /// What `run` takes.
@@ -110,8 +110,9 @@ async fn run_one(
     stops: &Stops,
 ) -> Option<Report> {
     let stop = stops.begin()?;
-    let limit = host.config.max_exec_time_ms;
-    let report = match sources::request(&host.storage, &source.url, range, limit).await {
+    let mut request = Request::new(&source.url);
+    request.source.range = range;
+    let report = match sources::follow(host, request).await {
         Ok(request) => linemill::run(host, plugin, request, stop.clone()).await,
         Err(error) => {
             let mut report = Report::new(&Request::new(&source.url), plugin.id.clone());
@@ -128,60 +129,6 @@ fn exit_code(report: &Report) -> u8 {
         "ok" => ALL_PROCESSED,
         _ if report.is_error() => COULD_NOT_RUN,
         _ => SOME_LEFT,
-    }
-}
-
-/// The requests under way, which Ctrl-C or SIGTERM stops.
-struct Stops(Arc<Mutex<Running>>);
-
-#[derive(Default)]
-struct Running {
-    interrupted: bool,
-    stops: Vec<Arc<Stop>>,
-}
-
-impl Stops {
-    /// From here on a signal ends the run in order.
-    fn listen() -> Result<Self> {
-        let running = Arc::new(Mutex::new(Running::default()));
-        let interrupted = running.clone();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::spawn(async move {
-            let mut signalled = async || {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            };
-            signalled().await;
-            say("linemill: interrupted, handing over what is left (again to quit at once)");
-            {
-                let mut running = interrupted.lock().expect("nothing panics while it is held");
-                running.interrupted = true;
-                let stops = running.stops.iter();
-                stops.for_each(|stop| stop.stop(Reason::Interrupted));
-            }
-            signalled().await;
-            std::process::exit(130);
-        });
-        Ok(Stops(running))
-    }
-
-    /// Something to stop a request by; `None`: no further request is to begin.
-    fn begin(&self) -> Option<Arc<Stop>> {
-        let mut running = self.0.lock().expect("nothing panics while it is held");
-        if running.interrupted {
-            return None;
-        }
-        let stop = Arc::new(Stop::default());
-        running.stops.push(stop.clone());
-        Some(stop)
-    }
-
-    fn end(&self, stop: &Arc<Stop>) {
-        let mut running = self.0.lock().expect("nothing panics while it is held");
-        running.stops.retain(|other| !Arc::ptr_eq(stop, other));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use linemill::{Pointer, Range, Request, Storage, is_pointer, is_sidecar};
+use linemill::{Host, Pointer, Request, Source, Storage, is_pointer, is_sidecar};
 
 /// A pointer is a small object; anything larger is none.
 const POINTER_BYTES_MAX: u64 = 64 * 1024;
@@ -74,28 +74,28 @@ fn is_many(storage: &Storage, argument: &str) -> bool {
     argument.ends_with('/') || (pattern && !file())
 }
 
-/// The request for a source; a pointer is followed to what it points at.
-/// Reading a pointer takes at most `limit_ms`, the time that a request has.
-pub(crate) async fn request(
-    storage: &Storage,
-    url: &str,
-    range: Option<Range>,
-    limit_ms: Option<u64>,
-) -> Result<Request> {
-    if !is_pointer(url) {
-        let request = Request::new(url);
-        return Ok(match range {
-            Some(range) => request.with_range(range),
-            None => request,
-        });
+/// The request itself, or where its source is a pointer, the one over what that points at.
+/// Reading the pointer takes at most the time that a request has.
+pub(crate) async fn follow(host: &Host, request: Request) -> Result<Request> {
+    let Source {
+        url, range, body, ..
+    } = &request.source;
+    if body.is_some() || !is_pointer(url) {
+        return Ok(request);
     }
     if range.is_some() {
-        bail!("{url} is a pointer, which names its range itself: leave out --offset and --length");
+        bail!("{url} is a pointer, which names its range itself: leave out offset and length");
     }
-    let limit = limit_ms.map_or(Duration::MAX, Duration::from_millis);
-    let reading = storage.get_small(url, POINTER_BYTES_MAX);
+    let limit = host.config.max_exec_time_ms;
+    let limit = limit.map_or(Duration::MAX, Duration::from_millis);
+    let reading = host.storage.get_small(url, POINTER_BYTES_MAX);
     let bytes = tokio::time::timeout(limit, reading)
         .await
         .with_context(|| format!("{url} could not be read in max_exec_time_ms"))??;
-    Ok(Request::from_pointer(url, &Pointer::parse(url, &bytes)?))
+    let followed = Request::from_pointer(url, &Pointer::parse(url, &bytes)?);
+    Ok(Request {
+        source: followed.source,
+        attempt: followed.attempt,
+        ..request
+    })
 }

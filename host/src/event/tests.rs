@@ -37,7 +37,11 @@ fn check_http(table: &str) {
 }
 
 fn check_by(table: &str, parse: impl Fn(&str) -> Result<Event, EventError>) {
-    let rows: Vec<&str> = table.lines().map(str::trim).filter(|row| !row.is_empty()).collect();
+    let rows: Vec<&str> = table
+        .lines()
+        .map(str::trim)
+        .filter(|row| !row.is_empty())
+        .collect();
     let mut at = 0;
     while at < rows.len() {
         let input = rows[at];
@@ -125,9 +129,19 @@ fn shown_task(task: &Task) -> String {
 
 #[test]
 fn show_all() {
-    let mut names: Vec<_> = std::fs::read_dir(fixtures()).unwrap().flatten().map(|e| e.path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(fixtures())
+        .unwrap()
+        .flatten()
+        .map(|e| e.path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     for name in names {
-        println!("        {name}\n{}", shown_result(&Event::parse(&fixture(&name))).lines().map(|l| format!("        {l}\n")).collect::<String>());
+        println!(
+            "        {name}\n{}",
+            shown_result(&Event::parse(&fixture(&name)))
+                .lines()
+                .map(|l| format!("        {l}\n"))
+                .collect::<String>()
+        );
     }
 }
