@@ -154,7 +154,8 @@ impl Service {
                 return report;
             }
         };
-        let mut report = linemill::run(&host, &choice.plugin, request, stop).await;
+        let shadow = choice.shadow.as_ref();
+        let mut report = linemill::run_shadowed(&host, &choice.plugin, shadow, request, stop).await;
         self.registry.finished(choice, &mut report);
         report
     }
