@@ -65,7 +65,7 @@ fn lines_that_hang_do_not_take_the_others_with_them() {
 fn without_time_all_is_handed_over() {
     let case = Case::new("unruly").input("in/a.txt", "a\nb\nc");
     let case = case.args(["--completion", "delete"]);
-    case.clone().args(["--max-exec-time-ms", "100"]).check(
+    case.clone().without_time().check(
         "
         exit 1
         retry: unread 3
@@ -90,7 +90,7 @@ fn without_time_all_is_copied_where_that_is_wanted() {
     let case = Case::new("unruly")
         .input("a.txt.gz", gzip("a\r\n\nb"))
         .args(["--unread", "copy", "--completion", "delete"]);
-    case.clone().args(["--max-exec-time-ms", "100"]).check(
+    case.clone().without_time().check(
         "
         exit 1
         retry: unread 3
@@ -228,7 +228,7 @@ fn runs_by_copy_have_every_line_once() {
 fn what_is_left_when_attempts_are_used_up_has_failed() {
     let case = Case::new("unruly").input("a-retry03.txt", "a\nb\n");
     let case = case.args(["--max-retries", "3"]);
-    case.clone().args(["--max-exec-time-ms", "100"]).check(
+    case.clone().without_time().check(
         "
         exit 1
         retry: unread 2

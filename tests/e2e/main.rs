@@ -12,6 +12,7 @@ mod deadlines;
 mod destinations;
 mod faults;
 mod forerunner;
+mod gcs;
 mod instances;
 mod kill;
 mod plugins;

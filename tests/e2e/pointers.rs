@@ -5,7 +5,7 @@ use crate::support::{Case, gzip};
 /// A case whose source was handed over whole, and the pointer to it.
 fn pointed_at(name: &str, bytes: &[u8]) -> (Case, String) {
     let case = Case::new("unruly").input(name, bytes);
-    let outcome = case.clone().args(["--max-exec-time-ms", "100"]).run();
+    let outcome = case.clone().without_time().run();
     let pointer = outcome.report().text("ResumeURL").unwrap().to_owned();
     (case.again(), pointer)
 }
@@ -143,7 +143,7 @@ fn the_rest_of_a_range_is_a_range() {
     let case = Case::new("unruly")
         .input("a.txt", "a\nb\nc\nd\n")
         .range(2, Some(4));
-    case.clone().args(["--max-exec-time-ms", "100"]).check(
+    case.clone().without_time().check(
         "
         exit 1
         retry: unread 2

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::kill::Random;
-use crate::support::{Case, Outcome, Place, S3, gzip, numbered, plugin, unpack, zstd};
+use crate::support::{Case, Outcome, Place, Store, gzip, numbered, plugin, unpack, zstd};
 
 const LINES: &str = "a\n!corrupt c\n!retry r\n!route side s\n\nb\n";
 
 /// A place on the server with disk storage, or the end of the test.
 macro_rules! place {
     () => {
-        match S3::seaweedfs() {
+        match Store::seaweedfs() {
             Some(server) => server.place(),
             None => return,
         }
@@ -377,7 +377,7 @@ fn what_is_left_is_handed_over_by_pointer() {
         place.put(name, bytes);
         let case = place.case("unruly").args(["--completion", "delete"]);
         let first = case.clone().source(&place.url(name));
-        let first = first.args(["--max-exec-time-ms", "100"]).run();
+        let first = first.without_time().run();
         assert_eq!(first.exit, Some(1), "{}", first.report().0);
         let pointer = first.report().text("ResumeURL").unwrap();
         assert!(pointer.starts_with(&place.url("out/retry/")), "{pointer}");
@@ -401,7 +401,7 @@ fn a_pointer_to_what_has_changed_is_an_error() {
     place.put("a.txt", "a\nb\n");
     let case = place.case("unruly").args(["--completion", "delete"]);
     let first = case.clone().source(&place.url("a.txt"));
-    let first = first.args(["--max-exec-time-ms", "100"]).run();
+    let first = first.without_time().run();
     let pointer = first.report().text("ResumeURL").unwrap();
     place.put("a.txt", "a\nc\n");
     let before = place.objects();
@@ -648,7 +648,7 @@ fn of_runs_that_write_the_same_one_succeeds() {
 /// Conditional uploads in parts are atomic on this server, as they are on S3 itself.
 #[test]
 fn of_runs_that_write_the_same_large_object_one_succeeds() {
-    let Some(server) = S3::ministack() else {
+    let Some(server) = Store::ministack() else {
         return;
     };
     let place = server.place();

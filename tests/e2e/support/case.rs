@@ -131,6 +131,12 @@ impl Case {
         self.args(["--setting", &format!("{name}={value}")])
     }
 
+    /// No time for lines: all of it is kept back for handing them over, so that a busy machine manages that.
+    pub(crate) fn without_time(self) -> Case {
+        self.args(["--max-exec-time-ms", "20000"])
+            .set("deadline_reduction_ms", 20_000)
+    }
+
     /// `--offset` and `--length`
     pub(crate) fn range(mut self, offset: u64, length: Option<u64>) -> Case {
         self.range = (Some(offset), length);
