@@ -15,6 +15,7 @@ mod forerunner;
 mod gcs;
 mod instances;
 mod kill;
+mod lambda;
 mod plugins;
 mod pointers;
 mod poison;
