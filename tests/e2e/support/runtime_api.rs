@@ -2,7 +2,7 @@
 //! response or error, and the error of a function that could not be set up. It needs nothing but the standard
 //! library, since the benchmark includes it too.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
