@@ -38,6 +38,7 @@ mod report;
 mod request;
 mod router;
 mod runtime;
+mod shadow;
 mod signature;
 mod source;
 mod spool;
@@ -52,13 +53,16 @@ pub use error::Error;
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
-pub use pipeline::{Host, run};
+pub use pipeline::{Host, run, run_shadowed};
 pub use progress::Progress;
-pub use registry::{Checked, Choice, Polling, Registry, Role, Status, fetch_plugin, load_plugin};
+pub use registry::{
+    Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
+};
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
     Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
 };
+pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         match command {
             Command::Run(args) => entry::run::run(args, bars).await,
             Command::Check(args) => entry::check::check(args).await,
+            Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),
             Command::Lambda(args) => entry::lambda::serve(args, begun).await,
         }

@@ -18,6 +18,7 @@ use crate::report::{Ending, Report, Written, status};
 use crate::request::{Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Plugin};
+use crate::shadow::{self, Comparing, Shadow};
 use crate::stop::{Reason, Stop};
 use crate::storage::Storage;
 use crate::worker::{Poison, Shop};
@@ -45,6 +46,17 @@ pub struct Host {
 /// Runs a request to its end. Whatever happens is in the report: nothing is visible of a request that ended in an
 /// error, and its source is as it was.
 pub async fn run(host: &Host, plugin: &Plugin, request: Request, stop: Arc<Stop>) -> Report {
+    run_shadowed(host, plugin, None, request, stop).await
+}
+
+/// The same, while another version runs along, of which nothing is emitted.
+pub async fn run_shadowed(
+    host: &Host,
+    plugin: &Plugin,
+    shadow: Option<&Shadow>,
+    request: Request,
+    stop: Arc<Stop>,
+) -> Report {
     let start = Instant::now();
     let millis = |ms: Option<u64>| ms.map(Duration::from_millis);
     let config = &host.config;
@@ -54,8 +66,9 @@ pub async fn run(host: &Host, plugin: &Plugin, request: Request, stop: Arc<Stop>
         millis(config.deadline_reduction_ms),
     );
     let mut report = Report::new(&request, plugin.id.clone());
-    match Run::new(host, plugin, request, deadline, stop) {
+    match Run::new(host, (plugin, shadow), request, deadline, stop) {
         Ok(mut run) => {
+            let comparing = run.comparing.take();
             let hard = deadline.hard - HARD_MARGIN.min(deadline.hard - deadline.work);
             let prepared = match tokio::time::timeout_at(hard.into(), run.prepare()).await {
                 Ok(prepared) => prepared,
@@ -69,6 +82,10 @@ pub async fn run(host: &Host, plugin: &Plugin, request: Request, stop: Arc<Stop>
                 Err(error) => Err(error),
             };
             run.finish(&mut report, concluded.err()).await;
+            if let Some(comparing) = comparing {
+                let compared = comparing.end(start.elapsed(), deadline.read).await;
+                report.shadow = Some(Box::new(compared));
+            }
         }
         Err(error) => report.fail(&error),
     }
@@ -91,6 +108,8 @@ struct Run {
     unread: Option<u64>,
     /// Whether any were left.
     left: bool,
+    /// What another version does that runs along.
+    comparing: Option<Comparing>,
 }
 
 /// A request of which everything is stored and nothing is visible.
@@ -102,7 +121,7 @@ struct Prepared {
 impl Run {
     fn new(
         host: &Host,
-        plugin: &Plugin,
+        (plugin, shadow): (&Plugin, Option<&Shadow>),
         request: Request,
         deadline: Deadline,
         stop: Arc<Stop>,
@@ -122,16 +141,20 @@ impl Run {
             digest,
             &host.progress,
         );
-        let guest = Arc::new(guest_context(plugin, &request, &config, deadline));
-        let poison = Poison::new(config.trap_ratio_max, config.trap_lines_min);
-        let shop = Arc::new(Shop {
-            plugin: plugin.clone(),
-            guest,
-            config,
-            stop,
-            poison,
-            opener: Mutex::default(),
+        let beside = shadow.and_then(|shadow| {
+            // What it logs and emits goes nowhere.
+            let mut quiet = Config::clone(&config);
+            quiet.log_events_max = 0;
+            let (quiet, stop) = (Arc::new(quiet), Arc::default());
+            shadow::start(
+                shadow,
+                shop(&shadow.plugin, &request, quiet, deadline, stop),
+            )
         });
+        let (beside, comparing) = beside.unzip();
+        let mut shop = shop(plugin, &request, config, deadline, stop);
+        shop.beside = beside;
+        let shop = Arc::new(shop);
         let closer = Closer::new(shop.clone());
         Ok(Run {
             host: host.clone(),
@@ -144,6 +167,7 @@ impl Run {
             beginning: None,
             unread: Some(0),
             left: false,
+            comparing,
         })
     }
 
@@ -267,6 +291,24 @@ impl Run {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
             report.fail_with(&error, ending);
         }
+    }
+}
+
+fn shop(
+    plugin: &Plugin,
+    request: &Request,
+    config: Arc<Config>,
+    deadline: Deadline,
+    stop: Arc<Stop>,
+) -> Shop {
+    Shop {
+        plugin: plugin.clone(),
+        guest: Arc::new(guest_context(plugin, request, &config, deadline)),
+        poison: Poison::new(config.trap_ratio_max, config.trap_lines_min),
+        config,
+        stop,
+        opener: Mutex::default(),
+        beside: None,
     }
 }
 

@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use chrono::Utc;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::report::Report;
 use crate::runtime::{Compiled, Plugin, Runtime};
+use crate::shadow::{Comparison, Shadow};
 use crate::storage::Storage;
 use fetch::{Failed, Fetched, Origin, Tags};
 use figures::Figures;
@@ -33,12 +35,20 @@ pub use status::{Failure, Status};
 /// How often the time between two checks is doubled at most while checks fail.
 const DOUBLINGS_MAX: u32 = 5;
 
+/// A version that is tried runs along with so many requests at the same time: it has one thread, and its instances
+/// are bounded. Each takes two, and one is tried out in two.
+const SHADOWS_MAX: usize = 4;
+/// Instances of new versions, beside those of the requests.
+pub const TRIAL_INSTANCES: usize = 2 * SHADOWS_MAX + 2;
+
 /// The versions of the plugin, and what is known of its source.
 pub struct Registry {
     storage: Storage,
     config: Arc<Config>,
     lineup: Mutex<Lineup<Plugin>>,
     watch: Mutex<Watch>,
+    /// Requests that another version may run along with at the same time.
+    turns: Arc<Semaphore>,
     /// Held by the one who checks.
     checking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -65,8 +75,8 @@ pub struct Choice {
     pub plugin: Plugin,
     /// What it is.
     pub role: Role,
-    /// What runs along, without anything of it being emitted.
-    pub shadow: Option<Plugin>,
+    /// What runs along, for [`crate::run_shadowed`].
+    pub shadow: Option<Shadow>,
     id: u64,
     shadow_id: Option<u64>,
     unused: Option<Arc<str>>,
@@ -114,11 +124,7 @@ pub async fn load_plugin(
 /// # Errors
 /// It cannot be read, or is not what it should be.
 pub async fn fetch_plugin(storage: &Storage, url: &str, config: &Config) -> Result<Bytes> {
-    let origin = Origin {
-        storage,
-        url,
-        config,
-    };
+    let origin = Origin::new(storage, url, config);
     let fetched = origin.fetch().await.map_err(|failed| failed.error)?;
     Ok(fetched.bytes)
 }
@@ -137,11 +143,7 @@ async fn load(
         check_pinned(&compiled, config)?;
         return tried(compiled.load(runtime)?, storage, config, Tags::default()).await;
     };
-    let origin = Origin {
-        storage,
-        url,
-        config,
-    };
+    let origin = Origin::new(storage, url, config);
     let fetched = origin.fetch().await.map_err(|failed| failed.error)?;
     let shipped = compiled.and_then(|compiled| match compiled {
         Some(compiled) if compiled.digest() == fetched.digest => compiled.load(runtime).map(Some),
@@ -222,6 +224,7 @@ impl Registry {
             config: config.clone(),
             lineup: Mutex::new(lineup),
             watch: Mutex::new(watch),
+            turns: Arc::new(Semaphore::new(SHADOWS_MAX)),
             checking: Arc::default(),
         }))
     }
@@ -229,7 +232,11 @@ impl Registry {
     /// What the next request gets.
     pub fn choose(&self) -> Choice {
         let chosen = self.lineup().choose();
-        let (shadow_id, shadow) = chosen.shadow.unzip();
+        let shadow = chosen.shadow.and_then(|(id, plugin)| {
+            let turn = self.turns.clone().try_acquire_owned().ok()?;
+            Some((id, Shadow::new(plugin, turn)))
+        });
+        let (shadow_id, shadow) = shadow.unzip();
         Choice {
             plugin: chosen.plugin,
             role: chosen.role,
@@ -251,6 +258,38 @@ impl Registry {
         };
         metrics::counter!("linemill_plugin_requests_total", "role" => role).increment(1);
         let change = self.lineup().finished(choice.id, &figures, Utc::now());
+        self.tell(change);
+        if let (Some(id), Some(compared)) = (choice.shadow_id, &report.shadow) {
+            self.compared(id, compared);
+        }
+    }
+
+    /// Counts what came of a version that ran along.
+    fn compared(&self, id: u64, compared: &Comparison) {
+        if compared.is_empty() {
+            return;
+        }
+        metrics::counter!("linemill_plugin_shadow_batches_total").increment(compared.batches);
+        if compared.differs() {
+            metrics::counter!("linemill_plugin_shadow_differences_total").increment(1);
+            let shown = compared.samples.first().map(|first| {
+                format!(
+                    "; line {}, {}: {:?}, not {:?}",
+                    first.line, first.what, first.candidate, first.stable
+                )
+            });
+            tracing::info!(
+                target: "plugin::registry",
+                "version {} does otherwise: {} of {} batches have other outputs, {} lines other faults{}{}",
+                compared.digest,
+                compared.outputs_differ,
+                compared.batches,
+                compared.faults_differ,
+                compared.failure.as_deref().map(|why| format!("; it fails: {why}")).unwrap_or_default(),
+                shown.unwrap_or_default(),
+            );
+        }
+        let change = self.lineup().shadowed(id, compared, Utc::now());
         self.tell(change);
     }
 
@@ -337,11 +376,7 @@ impl Registry {
         if self.lineup().is_settled() {
             return Ok(Checked::Unchanged);
         }
-        let origin = Origin {
-            storage: &self.storage,
-            url,
-            config: &self.config,
-        };
+        let origin = Origin::new(&self.storage, url, &self.config);
         if origin.tags().await?.same(&self.watch().seen) {
             return Ok(Checked::Unchanged);
         }

@@ -10,6 +10,7 @@ use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use crate::config::mask_secrets;
 use crate::outcome::{Measure, Metric, cut};
 use crate::request::Request;
+use crate::shadow::Comparison;
 
 /// Most distinct errors that a report keeps.
 const ERRORS_MAX: usize = 20;
@@ -57,6 +58,9 @@ pub struct Report {
     /// A newer version of the plugin is not used, and why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin_failure: Option<String>,
+    /// What a version did that ran along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Box<Comparison>>,
     /// The plugin failed the request as a whole.
     #[serde(skip)]
     pub plugin_failed: bool,
@@ -87,6 +91,7 @@ impl Report {
             traps: 0,
             plugin,
             plugin_failure: None,
+            shadow: None,
             plugin_failed: false,
             fuel: 0,
             metrics: Metrics::default(),

@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::outcome::{self, Failure, Fault, FaultKind, Outcome, Trap, TrapKind};
 use crate::runtime::{Call, GuestContext, Instance, Plugin};
+use crate::shadow::Beside;
 use crate::stop::{Reason, Stop};
 
 /// What became of a batch.
@@ -40,6 +41,8 @@ pub struct Shop {
     pub poison: Poison,
     /// The instance in which `pre` ran; it folds partials and runs `post`.
     pub opener: Mutex<Option<Instance>>,
+    /// Another version that runs along.
+    pub beside: Option<Beside>,
 }
 
 impl Shop {
@@ -180,6 +183,9 @@ impl Worker {
             self.run_part(&mut run, part).await;
         }
         run.done.time = start.elapsed();
+        if let Some(beside) = &self.shop.beside {
+            beside.offer(&run.done);
+        }
         run.done
     }
 

@@ -1,6 +1,7 @@
 //! Entry points: they translate between the outside and requests, and nothing else.
 
 pub(crate) mod check;
+pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod lambda;
 pub(crate) mod progress;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use indicatif::MultiProgress;
-use linemill::{Config, Limits, Runtime, ShadowMode};
+use linemill::{Config, Limits, Runtime, TRIAL_INSTANCES};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Compile a component ahead, for `plugin_compiled`
+    Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from
     Config(config::Args),
     /// Answer the invocations of an AWS Lambda function
@@ -109,16 +112,16 @@ pub(crate) fn say(line: &str) {
 
 /// The engine for `requests` requests at once.
 fn engine(config: &Config, requests: usize) -> Result<Arc<Runtime>> {
-    let along = match config.shadow {
-        ShadowMode::Off => 0,
-        ShadowMode::First | ShadowMode::Only => 2,
-    };
-    Runtime::new(Limits {
+    Runtime::new(limits(config, requests))
+}
+
+fn limits(config: &Config, requests: usize) -> Limits {
+    Limits {
         memory_bytes_max: config.memory_bytes_max,
         table_elements_max: config.table_elements_max,
-        // Besides the workers, each request has an instance for `pre` or for folding and `post`, and two of a version
-        // that runs along. Whichever versions the requests run, one more is tried out beside them.
-        instances: (config.concurrency + 1 + along) * requests + 2,
+        // Besides the workers, each request has an instance for `pre` or for folding and `post`; and newer versions
+        // are tried out beside them.
+        instances: (config.concurrency + 1) * requests + TRIAL_INSTANCES,
         cache_dir: config.cache_dir.clone(),
-    })
+    }
 }

@@ -69,7 +69,10 @@ impl Service {
         let host = self.host_until(until);
         let followed = sources::follow(&host, request.clone()).await;
         let mut report = match followed {
-            Ok(request) => linemill::run(&host, &choice.plugin, request, stop).await,
+            Ok(request) => {
+                let shadow = choice.shadow.as_ref();
+                linemill::run_shadowed(&host, &choice.plugin, shadow, request, stop).await
+            }
             Err(error) => {
                 let mut report = Report::new(&request, choice.plugin.id.clone());
                 report.fail(&*error.into_boxed_dyn_error());

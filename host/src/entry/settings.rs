@@ -7,7 +7,7 @@ use clap::Args;
 use linemill::{Effective, Layers, Origin};
 
 /// Settings; each overrides the configuration file and `LINEMILL_…` variables.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// Configuration file, TOML or JSON [env: LINEMILL_CONFIG]
@@ -61,6 +61,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// For a command that takes only the file and settings by their names.
+    pub(crate) fn few(config: Option<PathBuf>, others: Vec<String>) -> Self {
+        Settings {
+            config,
+            others,
+            ..Settings::default()
+        }
+    }
+
     /// For the plugin that a command names beside its settings.
     pub(crate) fn set_plugin(&mut self, plugin: String) {
         self.plugin = Some(plugin);

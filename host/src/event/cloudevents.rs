@@ -137,18 +137,17 @@ impl CloudEvent<'_> {
         let sort = self.attribute("type")?;
         let step = format!("{}.", self.data_step);
         let inner = carrier.inside(self.data_step);
+        let within = |error: EventError| error.within(&step);
         if let Some(happened) = sort.strip_prefix(GCS) {
-            self.object(happened, &inner, gather)
-                .map_err(|error| error.within(&step))?;
-            return Ok(EventKind::Gcs);
+            let object = object(&*self.json()?, happened, &inner, gather);
+            return object.map(|()| EventKind::Gcs).map_err(within);
         }
         if sort == PUBSUB {
-            let pushed = pubsub::push(&*self.json()?, &inner, gather);
-            return pushed.map_err(|error| error.within(&step));
+            return pubsub::push(&*self.json()?, &inner, gather).map_err(within);
         }
         if S3.iter().any(|prefix| sort.starts_with(prefix)) {
             let record = s3::record(&*self.json()?, &inner, gather);
-            return record.map(|()| EventKind::S3).map_err(|e| e.within(&step));
+            return record.map(|()| EventKind::S3).map_err(within);
         }
         self.lines(carrier, gather)?;
         Ok(EventKind::CloudEvent)
@@ -172,21 +171,6 @@ impl CloudEvent<'_> {
                 .map(Cow::Owned)
                 .map_err(|e| EventError::field(self.data_step, format!("it is not JSON: {e}"))),
         }
-    }
-
-    fn object(
-        &self,
-        happened: &str,
-        carrier: &Carrier,
-        gather: &mut Gather,
-    ) -> Result<(), EventError> {
-        let data = self.json()?;
-        if happened == "finalized" {
-            return gcs::resource(&data, carrier, gather);
-        }
-        let told = |name| string(&data, name).unwrap_or("?");
-        gcs::skip(happened, told("bucket"), told("name"), gather);
-        Ok(())
     }
 
     fn lines(self, carrier: &Carrier, gather: &mut Gather) -> Result<(), EventError> {
@@ -218,6 +202,20 @@ impl CloudEvent<'_> {
         gather.lines(lines, carrier);
         Ok(())
     }
+}
+
+fn object(
+    data: &Value,
+    happened: &str,
+    carrier: &Carrier,
+    gather: &mut Gather,
+) -> Result<(), EventError> {
+    if happened == "finalized" {
+        return gcs::resource(data, carrier, gather);
+    }
+    let told = |name| string(data, name).unwrap_or("?");
+    gcs::skip(happened, told("bucket"), told("name"), gather);
+    Ok(())
 }
 
 /// `//storage.googleapis.com/projects/p` and `https://example.com/x` are URIs, of which the scheme says little.

@@ -111,7 +111,7 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, EventError> {
     let mut json = Vec::new();
     let mut limited = MultiGzDecoder::new(packed).take(UNPACKED_BYTES_MAX + 1);
     let unpacked = limited.read_to_end(&mut json);
-    unpacked.map_err(|error| EventError::field(DATA, format!("it is not gzip: {error}")))?;
+    unpacked.map_err(|error| EventError::field(DATA, format!("it cannot be unpacked: {error}")))?;
     match json.len() as u64 > UNPACKED_BYTES_MAX {
         true => {
             let reason = format!("it unpacks to more than {UNPACKED_BYTES_MAX} bytes");

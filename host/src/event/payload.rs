@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::field::shown;
 use super::gather::{Carrier, Gather, Lines};
 use super::name::Name;
-use super::{EventError, envelope, own};
+use super::shape::envelope;
+use super::{EventError, own};
 
 /// The content encoding of what is not compressed, whatever its name ends in.
 pub(super) const IDENTITY: &str = "identity";

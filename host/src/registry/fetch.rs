@@ -70,20 +70,31 @@ pub struct Origin<'a> {
     pub url: &'a str,
     /// Digest and key.
     pub config: &'a Config,
+    time_max: Duration,
 }
 
-impl Origin<'_> {
+impl<'a> Origin<'a> {
+    /// A plugin of the configuration, at `url`.
+    pub fn new(storage: &'a Storage, url: &'a str, config: &'a Config) -> Self {
+        Origin {
+            storage,
+            url,
+            config,
+            time_max: FETCH_TIME_MAX,
+        }
+    }
+
     /// What tells whether the plugin has changed, without reading it.
     pub async fn tags(&self) -> Result<Tags, Failed> {
         let looking = self.look();
-        let looked = tokio::time::timeout(FETCH_TIME_MAX, looking).await;
+        let looked = tokio::time::timeout(self.time_max, looking).await;
         let (_, tags) = looked.map_err(|_| self.late())?.map_err(Failed::for_now)?;
         Ok(tags)
     }
 
     /// The plugin, verified.
     pub async fn fetch(&self) -> Result<Fetched, Failed> {
-        let fetched = tokio::time::timeout(FETCH_TIME_MAX, self.fetch_inner()).await;
+        let fetched = tokio::time::timeout(self.time_max, self.fetch_inner()).await;
         fetched.map_err(|_| self.late())?
     }
 
@@ -198,8 +209,9 @@ impl Origin<'_> {
 
     fn late(&self) -> Failed {
         Failed::for_now(anyhow!(
-            "the plugin {} was not read within {FETCH_TIME_MAX:?}",
-            self.shown()
+            "the plugin {} was not read within {:?}",
+            self.shown(),
+            self.time_max
         ))
     }
 }
@@ -215,3 +227,6 @@ fn signature_url(url: &str) -> String {
         _ => format!("{url}.sig"),
     }
 }
+
+#[cfg(test)]
+mod tests;

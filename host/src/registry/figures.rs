@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::report::Report;
+use crate::shadow::{Comparison, Side};
 
 /// What a version did for some requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -49,6 +50,22 @@ impl Figures {
             bytes: report.bytes,
             fuel: report.fuel,
         }
+    }
+
+    /// What a version that ran along did, and what the one that serves did with the same batches.
+    pub fn of_both(compared: &Comparison) -> (Self, Self) {
+        let of = |side: &Side, failed| Figures {
+            requests: 1,
+            failed,
+            lines: compared.lines,
+            faulted: side.faults,
+            batches: compared.batches,
+            traps: side.traps,
+            bytes: compared.bytes,
+            fuel: side.fuel,
+        };
+        let failed = u64::from(compared.failure.is_some());
+        (of(&compared.candidate, failed), of(&compared.stable, 0))
     }
 
     /// In what it is worse than `other`, if it is. `seen` is the part that has been seen of what is to be seen: the

@@ -7,9 +7,12 @@ use serde::Serialize;
 
 use super::figures::{Figures, Tolerance};
 use crate::config::{Config, ShadowMode};
+use crate::shadow::{Comparison, Difference};
 
 /// So many refused versions are remembered; the oldest is forgotten first.
 const REFUSED_MAX: usize = 64;
+/// So many differences of a version that runs along are kept.
+const SAMPLES_MAX: usize = 20;
 
 /// What a new version has to go through.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +76,31 @@ pub struct Candidate<V> {
     pub shadow: bool,
     /// What the stable version did meanwhile: the measure.
     pub measure: Figures,
+    /// In what it differed while it ran along.
+    pub differences: Differences,
     /// Requests since it came.
     turn: u64,
+}
+
+/// In what a version differed while it ran along.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Differences {
+    /// Batches with other outputs or partials.
+    pub outputs: u64,
+    /// Lines with other faults.
+    pub faults: u64,
+    /// The first ones.
+    pub samples: Vec<Difference>,
+}
+
+impl Differences {
+    fn add(&mut self, compared: &Comparison) {
+        self.outputs += compared.outputs_differ;
+        self.faults += compared.faults_differ;
+        let room = SAMPLES_MAX.saturating_sub(self.samples.len());
+        let samples = compared.samples.iter().take(room);
+        self.samples.extend(samples.cloned());
+    }
 }
 
 /// A version that is not taken again.
@@ -221,16 +247,17 @@ impl<V: Clone> Lineup<V> {
     pub fn shadowed(
         &mut self,
         id: u64,
-        did: &Figures,
-        measure: &Figures,
+        compared: &Comparison,
         now: DateTime<Utc>,
     ) -> Option<Change> {
         let candidate = self.candidate.as_mut()?;
         if id != candidate.version.id || !candidate.shadow {
             return None;
         }
-        candidate.version.figures += *did;
-        candidate.measure += *measure;
+        let (did, measure) = Figures::of_both(compared);
+        candidate.version.figures += did;
+        candidate.measure += measure;
+        candidate.differences.add(compared);
         self.judge(now)
     }
 
@@ -299,6 +326,7 @@ impl<V: Clone> Lineup<V> {
             version,
             shadow,
             measure: Figures::default(),
+            differences: Differences::default(),
             turn: 0,
         });
         match watched {
@@ -428,3 +456,6 @@ impl<V> Version<V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Registry;
 use super::figures::Figures;
-use super::lineup::{Refused, Version};
+use super::lineup::{Differences, Refused, Version};
 use crate::config::mask_secrets;
 use crate::runtime::Plugin;
 
@@ -60,6 +60,8 @@ pub struct CandidateStatus {
     pub figures: Figures,
     /// What the stable version did meanwhile.
     pub measure: Figures,
+    /// In what it differed while it ran along.
+    pub differences: Differences,
 }
 
 /// Something that went wrong with a newer version.
@@ -95,6 +97,7 @@ impl Registry {
             shadow: candidate.shadow,
             figures: candidate.version.figures,
             measure: candidate.measure,
+            differences: candidate.differences.clone(),
         });
         let (stable, previous) = (&lineup.stable, lineup.previous.as_ref());
         let mut status = Status {

@@ -74,6 +74,7 @@ fn shop(plugin: &Plugin, config: &Arc<Config>) -> Shop {
         // The first line that traps is enough.
         poison: Poison::new(0.0, 1),
         opener: Mutex::default(),
+        beside: None,
     }
 }
 

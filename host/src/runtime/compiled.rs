@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 use super::cache::is_private;
 use super::engine::Runtime;
 use super::instance::Instance;
-use super::plugin::{Code, Plugin, environment, exceeds_limits, misfit};
+use super::plugin::{Code, Plugin, exceeds_limits, misfit};
 use crate::report::PluginId;
 
 /// How the file begins; the length of the header follows (4 bytes, little endian), the header as JSON, and the code.
@@ -33,10 +33,8 @@ pub struct Compiled {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
-    /// Version of linemill, for people.
+    /// Version of linemill; what it is for besides, the engine says in the code itself.
     linemill: String,
-    /// What the code depends on besides the component.
-    environment: String,
     name: String,
     version: Option<String>,
     digest: String,
@@ -77,7 +75,7 @@ impl Compiled {
     /// Makes it ready to be instantiated.
     ///
     /// # Errors
-    /// It was made by another version of linemill, or for another processor or other limits, or does not fit.
+    /// It was made by another version of linemill, or for another processor, or does not fit.
     pub fn load(&self, runtime: &Arc<Runtime>) -> Result<Plugin> {
         let loaded = self.load_inner(runtime);
         loaded.with_context(|| format!("compiled plugin {}", self.path.display()))
@@ -86,10 +84,9 @@ impl Compiled {
     fn load_inner(&self, runtime: &Arc<Runtime>) -> Result<Plugin> {
         let start = Instant::now();
         let header = &self.header;
-        if header.environment != environment(runtime) {
+        if header.linemill != env!("CARGO_PKG_VERSION") {
             bail!(
-                "was made by linemill {}, and not for the engine, processor and limits of this linemill {}: \
-                 make it with `linemill compile` of this linemill, with the same configuration, on such a machine",
+                "was made by linemill {}, this is {}: make it anew with `linemill compile`",
                 header.linemill,
                 env!("CARGO_PKG_VERSION")
             );
@@ -105,7 +102,10 @@ impl Compiled {
             true => {
                 anyhow!("needs more than memory_bytes_max or table_elements_max allow: {error:#}")
             }
-            false => anyhow!("is not usable (cut off, or of another engine?): {error:#}"),
+            false => anyhow!(
+                "is not usable (cut off, or for another processor, engine or limits?): {error:#}; \
+                 make it anew with `linemill compile`, with the configuration that it is for"
+            ),
         })?;
         let code = Code {
             component,
@@ -133,7 +133,6 @@ impl Plugin {
         let code = self.linked.component().serialize()?;
         let header = serde_json::to_vec(&Header {
             linemill: env!("CARGO_PKG_VERSION").to_owned(),
-            environment: environment(&self.runtime),
             name: self.id.name.clone(),
             version: self.id.version.clone(),
             digest: self.id.digest.clone(),

@@ -49,10 +49,30 @@ impl Runtime {
     /// # Errors
     /// When the machine cannot run it: no threads, or an engine configuration that this build does not support.
     pub fn new(limits: Limits) -> Result<Arc<Self>> {
-        let engine = pooled(&limits).or_else(|error| {
+        Self::with(config(), limits)
+    }
+
+    /// The same, but code is compiled for any processor of this architecture, not for what this one can do besides.
+    ///
+    /// # Errors
+    /// As [`Runtime::new`].
+    pub fn portable(limits: Limits) -> Result<Arc<Self>> {
+        let mut config = config();
+        // Which is the same system, only that the engine does not look at the processor.
+        let system = match (cfg!(target_os = "macos"), cfg!(target_env = "musl")) {
+            (true, _) => "apple-darwin",
+            (_, true) => "unknown-linux-musl",
+            (_, false) => "unknown-linux-gnu",
+        };
+        config.target(&format!("{}-{system}", std::env::consts::ARCH))?;
+        Self::with(config, limits)
+    }
+
+    fn with(config: Config, limits: Limits) -> Result<Arc<Self>> {
+        let engine = pooled(config.clone(), &limits).or_else(|error| {
             // Address space is limited here (`ulimit -v`, a small container): instances cost more, but work.
             tracing::warn!("no pooled instances, instances are allocated one by one: {error:#}");
-            unpooled()
+            unpooled(config)
         })?;
         let linker = linker::baseline(&engine)?;
         Ok(Arc::new(Runtime {
@@ -85,15 +105,14 @@ fn config() -> Config {
 }
 
 /// Little address space is reserved, so bounds are checked by code.
-fn unpooled() -> Result<Engine> {
-    let mut config = config();
+fn unpooled(mut config: Config) -> Result<Engine> {
     config.memory_reservation(0);
     config.memory_guard_size(0);
     config.memory_reservation_for_growth(1 << 20);
     Ok(Engine::new(&config)?)
 }
 
-fn pooled(limits: &Limits) -> Result<Engine> {
+fn pooled(mut config: Config, limits: &Limits) -> Result<Engine> {
     let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX).max(4);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -113,7 +132,6 @@ fn pooled(limits: &Limits) -> Result<Engine> {
         .async_stack_keep_resident(KEEP_RESIDENT / 16)
         // Where the kernel tells which pages were written, only these are cleared for the next instance.
         .pagemap_scan(Enabled::Auto);
-    let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
 }

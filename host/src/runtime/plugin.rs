@@ -387,19 +387,17 @@ fn cached(runtime: &Runtime, cache: &Cache, key: &str) -> Option<Component> {
 
 /// Digest of the component, version of linemill, and everything of the engine that compiled code depends on.
 fn key(runtime: &Runtime, digest: &str) -> String {
-    let digest = digest.trim_start_matches("sha256:");
-    format!("{digest}-{}", environment(runtime))
-}
-
-/// Version of linemill, and everything of the engine that compiled code depends on, as 16 hexadecimal digits.
-pub(super) fn environment(runtime: &Runtime) -> String {
     let mut hasher = DefaultHasher::new();
     runtime
         .engine
         .precompile_compatibility_hash()
         .hash(&mut hasher);
     env!("CARGO_PKG_VERSION").hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    format!(
+        "{}-{:016x}",
+        digest.trim_start_matches("sha256:"),
+        hasher.finish()
+    )
 }
 
 /// Digest of a component: `sha256:` and 64 hexadecimal digits.

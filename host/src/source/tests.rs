@@ -12,7 +12,12 @@ async fn read(storage: &Storage, url: &str, offset: u64) -> Result<String> {
         offset,
         length: None,
     });
-    let mut source = Source::open(storage, &source, &Arc::default()).await?;
+    read_all(storage, &source).await
+}
+
+async fn read_all(storage: &Storage, source: &request::Source) -> Result<String> {
+    let url = source.url.clone();
+    let mut source = Source::open(storage, source, &Arc::default()).await?;
     let reading = tokio::task::spawn_blocking(move || {
         let wait = Wait::until(Instant::now() + Duration::from_secs(20));
         let (mut text, mut space) = (Vec::new(), [0; 1000]);
@@ -20,10 +25,7 @@ async fn read(storage: &Storage, url: &str, offset: u64) -> Result<String> {
             match source.read(&mut space, &wait)? {
                 Arrived::Bytes(n) => text.extend_from_slice(&space[..n]),
                 Arrived::End => return Ok(String::from_utf8(text).unwrap()),
-                Arrived::Nothing => panic!(
-                    "{url} keeps its reader waiting",
-                    url = source.location.url()
-                ),
+                Arrived::Nothing => panic!("{url} keeps its reader waiting"),
             }
         }
     });
@@ -155,4 +157,33 @@ async fn an_error_beneath_a_decoder_stays_what_it_is() {
             }
         }
     }
+}
+
+/// What is said of a body goes before what its name looks like.
+#[tokio::test]
+async fn a_body_is_encoded_as_it_says() {
+    let read = async |name: &str, body: Body| {
+        let source = request::Request::with_body(name, body).source;
+        read_all(&Storage::new(), &source).await
+    };
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"x\n").unwrap();
+    let gzip = gzip.finish().unwrap();
+    let (plain, packed) = (Body::bytes("x\n"), Body::bytes(gzip));
+    for (name, body) in [
+        ("sqs://q/a.csv.gz", plain.clone().encoded("identity")),
+        ("sqs://q/a.csv", plain.clone().encoded("identity")),
+        ("sqs://q/a.csv", plain.clone()),
+        ("sqs://q/a.csv", packed.clone().encoded("gzip")),
+        ("sqs://q/a.csv.gz", packed.clone().encoded("gzip")),
+        ("sqs://q/a.csv.gz", packed),
+    ] {
+        assert_eq!(
+            read(name, body.clone()).await.unwrap(),
+            "x\n",
+            "{name} {body:?}"
+        );
+    }
+    assert!(read("sqs://q/a.csv.gz", plain.clone()).await.is_err());
+    assert!(read("sqs://q/a.csv", plain.encoded("br")).await.is_err());
 }
