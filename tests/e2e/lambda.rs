@@ -1,9 +1,11 @@
 //! The runtime of Lambda functions: the binary as `bootstrap`, invoked with events through a runtime interface.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::cloud::Cloud;
 use crate::support::lambda::{Answer, Function, Package, fixture, message, records};
 use crate::support::{HttpServer, Store, gzip, numbered, plugin, respond};
 
@@ -73,9 +75,7 @@ fn from_source(id: &str, body: &str, source: &str, group: Option<&str>) -> Value
 fn only_records_that_are_not_safe_come_again() {
     let package = Package::new("unruly");
     // A file stands where the folder of a source would be.
-    let mut function = package
-        .file("out/destination/bad", "in the way")
-        .start();
+    let mut function = package.file("out/destination/bad", "in the way").start();
     let event = records([
         from_source("m1", "a", "good/1.txt", None),
         from_source("m2", "b", "bad/2.txt", None),
@@ -132,9 +132,7 @@ fn a_message_that_was_delivered_too_often_has_failed() {
 #[test]
 fn groups_stay_in_order() {
     let package = Package::new("unruly");
-    let mut function = package
-        .file("out/destination/bad", "in the way")
-        .start();
+    let mut function = package.file("out/destination/bad", "in the way").start();
     let event = records([
         from_source("a1", "1", "good/a1", Some("a")),
         from_source("b1", "1", "good/b1", Some("b")),
@@ -338,11 +336,7 @@ fn a_plugin_that_spins_is_cut_off_in_time() {
         function.invoke(&records([message("n", "c")])).failures(),
         [""; 0]
     );
-    assert!(
-        function
-            .written()
-            .contains(&"destination/n: c".to_owned())
-    );
+    assert!(function.written().contains(&"destination/n: c".to_owned()));
 }
 
 #[test]
@@ -481,9 +475,7 @@ fn what_a_plugin_logs_is_json_too() {
     let answer = function.invoke(&records([message("m", "!log 2\na")]));
     assert_eq!(answer.failures(), [""; 0]);
     let said = function.log();
-    let said = said
-        .iter()
-        .find(|event| event["target"] == "plugin");
+    let said = said.iter().find(|event| event["target"] == "plugin");
     let said = said.unwrap_or_else(|| panic!("{:?}", function.log()));
     assert_eq!(said["requestId"], "invocation-1");
     assert!(said.to_string().contains("message 0"), "{said}");
@@ -733,10 +725,7 @@ fn output_goes_to_who_accepts_it() {
     assert_eq!(headers["linemill-processed"], "2");
     let written = function.written();
     assert_eq!(written.len(), 1, "{written:?}");
-    assert!(
-        written[0].starts_with("corruption/"),
-        "{written:?}"
-    );
+    assert!(written[0].starts_with("corruption/"), "{written:?}");
 
     // Compressed, and with output that is no text.
     let mut packed = call("POST", "/", &NDJSON, &to_base64(&gzip(b"a\n\xff\xfe\n")));
@@ -748,7 +737,8 @@ fn output_goes_to_who_accepts_it() {
 
 #[test]
 fn calls_that_cannot_be_answered_get_a_status_that_says_so() {
-    let mut function = Package::new("unruly").start();
+    let package = Package::new("unruly").set("fuel_base", "10000000000");
+    let mut function = package.start();
     let brotli = [("content-encoding", "br")];
     for (call, expected, words) in [
         (call("DELETE", "/", &[], ""), 405, "DELETE"),
@@ -792,4 +782,65 @@ fn large_output_fits_into_an_answer_whatever_it_is() {
     let (status, body, _) = called(&mut function, &call("POST", "/", &NDJSON, &plain));
     assert_eq!(status, 200);
     assert!(body == plain.as_bytes());
+}
+
+/// A place on ministack, which has functions, queues and notifications.
+macro_rules! cloud {
+    () => {
+        match Store::ministack() {
+            Some(server) => server.place(),
+            None => return,
+        }
+    };
+}
+
+#[test]
+fn a_queue_gets_back_what_is_not_safe() {
+    let place = cloud!();
+    let cloud = Cloud::new(&place);
+    cloud.function("unruly", 30, &[]);
+    let [queue, dead] = cloud.queue(2);
+    cloud.feed_from(&queue);
+    let bad = ("this is no base64!", Some("base64"));
+    cloud.send(&queue, &[("a", None), bad, ("b\n!corrupt c", None)]);
+    assert_eq!(cloud.receive(&dead), bad.0);
+    // The others were done before it came for the last time.
+    let lines = place.lines();
+    let written = |kind: &str| {
+        let below = format!("out/{kind}/");
+        let files = lines.iter().filter(|(name, _)| name.starts_with(&below));
+        let mut lines: Vec<&str> = files.flat_map(|(_, lines)| lines.split(',')).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(written("destination"), ["a", "b"]);
+    assert_eq!(written("corruption"), ["!corrupt c"]);
+    assert_eq!(written("retry"), [""; 0]);
+}
+
+#[test]
+fn an_object_invokes_the_function_and_so_does_what_it_hands_over() {
+    let place = cloud!();
+    let cloud = Cloud::new(&place);
+    let retry = place.url("in/again");
+    let settings = [("retry_url", &*retry), ("max_retries", "2")];
+    let function = cloud.function("unruly", 30, &settings);
+    cloud.notify(&function, "in/");
+    place.put("in/a b+c%.txt", "a\n!retry r\n");
+    // The line is tried again twice, each time for the event of the object that the time before has written.
+    let until = Instant::now() + Duration::from_secs(60);
+    let failed = |lines: &BTreeMap<String, String>| {
+        let mut names = lines.keys();
+        names.any(|name| name.starts_with("out/failed/"))
+    };
+    while !failed(&place.lines()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let lines = place.lines();
+    let shown = |(name, lines): (&String, &String)| {
+        let name = name.replace(place.prefix(), "");
+        (name != "code.zip").then(|| format!("{name}: {lines}"))
+    };
+    let seen: Vec<_> = lines.iter().filter_map(shown).collect();
+    assert_eq!(seen, [""; 0]);
 }

@@ -154,7 +154,7 @@ impl Function {
                         time: at - begun,
                     };
                 }
-                Ok(Told::Ready(_)) => {}
+                Ok(Told::Ready) => {}
                 other => panic!("no answer but {other:?}:\n{}", self.log_text()),
             }
         }
@@ -178,7 +178,7 @@ impl Function {
     pub(crate) fn wait_until_ready(&self) {
         let told = self.api.hear(PATIENCE);
         assert!(
-            matches!(told, Ok(Told::Ready(_))),
+            matches!(told, Ok(Told::Ready)),
             "{told:?}\n{}",
             self.log_text()
         );

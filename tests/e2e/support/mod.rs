@@ -3,6 +3,7 @@
 
 mod books;
 mod case;
+pub(crate) mod cloud;
 mod disk;
 mod files;
 mod gcs;

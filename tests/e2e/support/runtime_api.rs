@@ -32,7 +32,7 @@ struct Invocation {
 #[derive(Debug)]
 pub enum Told {
     /// It wants the next invocation.
-    Ready(Instant),
+    Ready,
     /// The answer to an invocation: its id, whether it is an error, the body.
     Answer(String, bool, Vec<u8>, Instant),
     /// It could not be set up.
@@ -109,7 +109,7 @@ fn converse(
             .and_then(|rest| rest.split_once('/'));
         match (&*method, &*path, of_one) {
             ("GET", NEXT, _) => {
-                drop(tell.send(Told::Ready(Instant::now())));
+                drop(tell.send(Told::Ready));
                 let queue = queue.lock().expect("nothing panics while it is held");
                 let Ok(next) = queue.recv() else { break };
                 drop(queue);

@@ -117,17 +117,21 @@ async fn lines(
     handler.stops.end(&stop);
     log::report(&report);
     match (wants_lines(call), report.is_error()) {
-        (_, true) if output.overflown => HttpAnswer::error(
-            413,
-            &format!(
-                "the output has more than {OUTPUT_BYTES_MAX} bytes, which Lambda takes no answer of: send fewer \
-                 lines, or leave Accept: {NDJSON} out to have the output written to destination_url"
-            ),
-        ),
+        _ if output.overflown => too_large(),
         (_, true) => HttpAnswer::json(500, &report),
         (false, false) => HttpAnswer::json(200, &report),
         (true, false) => output.answer(&report),
     }
+}
+
+fn too_large() -> HttpAnswer {
+    HttpAnswer::error(
+        413,
+        &format!(
+            "the output has more than {OUTPUT_BYTES_MAX} bytes, which Lambda takes no answer of: send fewer lines, \
+             or leave Accept: {NDJSON} out to have the output written to destination_url"
+        ),
+    )
 }
 
 /// Whether the caller names the type of lines among those it accepts.
@@ -180,9 +184,6 @@ impl Output {
     }
 
     fn answer(self, report: &Report) -> HttpAnswer {
-        if self.overflown {
-            return HttpAnswer::error(413, "the output is too large");
-        }
         let counts = &report.counts;
         let numbers = [
             counts.loaded,

@@ -30,7 +30,8 @@ impl Handler {
     pub(super) fn new(service: Arc<Service>, stops: Stops, init: Duration) -> Self {
         let plugin = service.registry.status().stable.digest;
         let ms = millis(init);
-        tracing::info!(target: "lambda", initMs = ms, plugin, "ready");
+        let concurrency = service.config().concurrency;
+        tracing::info!(target: "lambda", initMs = ms, plugin, concurrency, "ready");
         Handler {
             service,
             stops,
