@@ -289,6 +289,7 @@ impl Run {
         report.latency = self.router.latency;
         if let Some(error) = error {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
+            report.source_corrupt = matches!(error, Error::Corrupt { .. });
             report.fail_with(&error, ending);
         }
     }

@@ -64,6 +64,9 @@ pub struct Report {
     /// The plugin failed the request as a whole.
     #[serde(skip)]
     pub plugin_failed: bool,
+    /// The source is damaged: whoever made it is to blame.
+    #[serde(skip)]
+    pub source_corrupt: bool,
     /// Fuel that the plugin used.
     pub fuel: u64,
     /// The plugin's own metrics: counts add up, samples are summed up.
@@ -93,6 +96,7 @@ impl Report {
             plugin_failure: None,
             shadow: None,
             plugin_failed: false,
+            source_corrupt: false,
             fuel: 0,
             metrics: Metrics::default(),
             latency: Distribution::default(),

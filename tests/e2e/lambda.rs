@@ -740,6 +740,7 @@ fn calls_that_cannot_be_answered_get_a_status_that_says_so() {
     let package = Package::new("unruly").set("fuel_base", "10000000000");
     let mut function = package.start();
     let brotli = [("content-encoding", "br")];
+    let gzipped = [("content-encoding", "gzip")];
     for (call, expected, words) in [
         (call("DELETE", "/", &[], ""), 405, "DELETE"),
         (call("GET", "/elsewhere", &[], ""), 404, "/health"),
@@ -750,6 +751,7 @@ fn calls_that_cannot_be_answered_get_a_status_that_says_so() {
             "destination_url",
         ),
         (call("POST", "/", &[], "!fatal broken\n"), 200, "broken"),
+        (call("POST", "/", &gzipped, "no gzip"), 400, "is corrupt"),
     ] {
         let (status, body, _) = called(&mut function, &call);
         let body = String::from_utf8(body).unwrap();
@@ -842,5 +844,14 @@ fn an_object_invokes_the_function_and_so_does_what_it_hands_over() {
         (name != "code.zip").then(|| format!("{name}: {lines}"))
     };
     let seen: Vec<_> = lines.iter().filter_map(shown).collect();
-    assert_eq!(seen, [""; 0]);
+    assert_eq!(
+        seen,
+        [
+            "in/a b+c%.txt: a,!retry r",
+            "in/again/in/a b+c%-retry01.txt: !retry r",
+            "in/again/in/a b+c%-retry02.txt: !retry r",
+            "out/destination/in/a b+c%.txt: a",
+            "out/failed/in/again/in/a b+c%-retry03.txt: !retry r",
+        ]
+    );
 }

@@ -28,7 +28,7 @@ use super::service::Service;
 use super::settings::Settings;
 use super::stops::Stops;
 use invocation::Handler;
-use shell::{Desk, Shell};
+use shell::{Closing, Desk, Shell};
 
 pub(crate) use log::start as start_tracing;
 
@@ -79,6 +79,7 @@ pub(crate) async fn serve(args: Args, begun: Instant) -> Result<ExitCode> {
             return Ok(ExitCode::from(COULD_NOT_RUN));
         }
     };
+    let closing = Closing::listen()?;
     let desk = Arc::new(Desk::default());
     let of_handler = desk.clone();
     let runtime = Runtime::new(service_fn(move |event: LambdaEvent<()>| {
@@ -88,7 +89,7 @@ pub(crate) async fn serve(args: Args, begun: Instant) -> Result<ExitCode> {
     let running = runtime.layer(Shell::layer(desk.clone())).run();
     tokio::select! {
         ended = running => ended.map_err(|error| anyhow::anyhow!(error)).context("the runtime's interface")?,
-        signalled = desk.closing_time() => signalled?,
+        () = closing.time(&desk) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

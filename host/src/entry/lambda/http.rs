@@ -118,6 +118,7 @@ async fn lines(
     log::report(&report);
     match (wants_lines(call), report.is_error()) {
         _ if output.overflown => too_large(),
+        (_, true) if report.source_corrupt => HttpAnswer::json(400, &report),
         (_, true) => HttpAnswer::json(500, &report),
         (false, false) => HttpAnswer::json(200, &report),
         (true, false) => output.answer(&report),

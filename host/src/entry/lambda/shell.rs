@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use anyhow::Result;
 use lambda_runtime::tower::{Layer, Service};
 use lambda_runtime::{Error, LambdaInvocation};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::log;
 
@@ -29,17 +29,30 @@ impl Desk {
     fn put(&self, body: Vec<u8>) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = body;
     }
+}
+
+/// The signals on which the process ends.
+pub(super) struct Closing {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Closing {
+    /// From here on none is missed.
+    pub(super) fn listen() -> Result<Self> {
+        Ok(Closing {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 
     /// Comes when a signal has come and the invocation at hand, if there is one, is answered.
-    pub(super) async fn closing_time(&self) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub(super) async fn time(mut self, desk: &Desk) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        drop(self.busy.lock().await);
-        Ok(())
+        drop(desk.busy.lock().await);
     }
 }
 
