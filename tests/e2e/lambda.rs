@@ -1,13 +1,15 @@
 //! The runtime of Lambda functions: the binary as `bootstrap`, invoked with events through a runtime interface.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
 use crate::support::lambda::{Answer, Function, Package, fixture, message, records};
-use crate::support::{HttpServer, Store, gzip, numbered, plugin, respond};
+use crate::support::{HttpServer, Store, binary, cache_home, gzip, numbered, plugin, respond};
 
 const TIME: Duration = Duration::from_secs(30);
 
@@ -538,6 +540,73 @@ fn paths_start_from_the_package() {
         .filter(|event| event["level"] == "WARN")
         .collect();
     assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn compiled_code_is_shipped_with_the_function() {
+    let code = |component: &Path| {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("code");
+        let mut compile = Command::new(binary());
+        compile.arg("compile").arg(component).arg("-o").arg(&output);
+        let status = compile.env("XDG_CACHE_HOME", cache_home()).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        std::fs::read(output).unwrap()
+    };
+    let sum = std::fs::read(plugin("sum")).unwrap();
+    let (fitting, other) = (code(&plugin("sum")), code(&plugin("unruly")));
+    let cut_off = fitting[..fitting.len() / 2].to_vec();
+    // The code, whether the component is there too, and what is said of it.
+    for (code, component, expected) in [
+        (&fitting, true, None),
+        (&fitting, false, None),
+        (&other, true, Some("plugin_compiled was made of")),
+        (&cut_off, true, Some("the plugin is compiled anew")),
+        (&sum, true, Some("is not what `linemill compile` writes")),
+    ] {
+        let package = Package::empty().file("sum.wasm", &sum);
+        let package = package.file("sum.cwasm", code).set("out_url", "out");
+        let package = package
+            .set("cache_dir", "cache")
+            .set("plugin_compiled", "sum.cwasm");
+        let package = match component {
+            true => package.set("plugin", "sum.wasm"),
+            false => package,
+        };
+        let mut function = package.start();
+        let answer = function.invoke(&records([message("m", "1\n2")]));
+        assert_eq!(answer.failures(), [""; 0]);
+        function.check("destination/m: 3");
+        let log = function.log();
+        let mut warnings = log.iter().filter(|event| event["level"] == "WARN");
+        let warning = warnings.next().map(|event| event["message"].to_string());
+        match expected {
+            Some(words) => assert!(warning.is_some_and(|said| said.contains(words)), "{log:?}"),
+            None => assert_eq!(warning, None),
+        }
+        assert!(warnings.next().is_none(), "{log:?}");
+        // Nothing was compiled where the code fits.
+        let cached = std::fs::read_dir(function.path("cache")).map_or(0, Iterator::count);
+        assert_eq!(cached > 0, expected.is_some());
+    }
+}
+
+#[test]
+fn it_is_started_by_name_or_by_what_lambda_sets() {
+    let mut lambda = Command::new(binary());
+    lambda.arg("lambda");
+    for command in [Command::new(binary()), lambda] {
+        let mut function = Package::new("sum").start_as(command);
+        let answer = function.invoke(&records([message("m", "1\n2")]));
+        assert_eq!(answer.failures(), [""; 0]);
+        function.check("destination/m: 3");
+    }
+    // Without a function around it, it says what is missing.
+    let mut lambda = Command::new(binary());
+    let output = lambda.arg("lambda").env_clear().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("AWS_LAMBDA_RUNTIME_API is not set"), "{said}");
 }
 
 #[test]

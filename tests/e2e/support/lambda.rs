@@ -1,9 +1,8 @@
 //! The binary as the runtime of a Lambda function, under a runtime interface of the test's own.
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -16,6 +15,8 @@ use super::tools::{binary, cache_home, plugin};
 
 /// Nothing is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The file in the package that standard error goes to.
+const LOG: &str = "log";
 /// Time that invocations have where nothing else is said.
 const TIME: Duration = Duration::from_secs(30);
 
@@ -31,7 +32,6 @@ pub(crate) struct Function {
     package: Package,
     api: RuntimeApi,
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// What came of an invocation.
@@ -108,25 +108,21 @@ impl Package {
         let variables = self.variables.iter();
         command.envs(variables.map(|(name, value)| (name, value)));
         command.current_dir("/").stdin(Stdio::null());
-        command.stdout(Stdio::inherit()).stderr(Stdio::piped());
+        // What was logged before an answer was sent is in a file by then, as it may not be behind a pipe.
+        let log = std::fs::File::create(self.path(LOG)).expect("it can be made");
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary can be started");
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, ended) = (log.clone(), api.teller.clone());
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let ended = api.teller.clone();
         std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                lines
-                    .lock()
-                    .expect("nothing panics while it is held")
-                    .push(line);
-            }
+            // It prints nothing there, which ends when the process does.
+            drop(stdout.read_to_end(&mut Vec::new()));
             drop(ended.send(Told::Ended));
         });
         Function {
             package: self,
             api,
             child,
-            log,
         }
     }
 }
@@ -213,17 +209,14 @@ impl Function {
     /// What was logged so far, each line of which must be JSON.
     #[track_caller]
     pub(crate) fn log(&self) -> Vec<Value> {
-        let log = self.log.lock().expect("nothing panics while it is held");
-        let lines = log.iter().map(|line| serde_json::from_str(line));
-        let lines: Result<Vec<Value>, _> = lines.collect();
-        lines.unwrap_or_else(|error| panic!("{error}:\n{}", log.join("\n")))
+        let text = self.log_text();
+        let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+        lines.unwrap_or_else(|error| panic!("{error}:\n{text}"))
     }
 
     fn log_text(&self) -> String {
-        self.log
-            .lock()
-            .expect("nothing panics while it is held")
-            .join("\n")
+        let log = std::fs::read(self.path(LOG)).expect("it can be read");
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// The log events of this target.

@@ -29,4 +29,4 @@ pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
 pub(crate) use report::Report;
 pub(crate) use store::{Place, Store};
-pub(crate) use tools::{binary, plugin};
+pub(crate) use tools::{binary, cache_home, plugin};
