@@ -398,12 +398,11 @@ fn what_is_left_is_handed_over_by_pointer() {
 #[test]
 fn a_pointer_to_what_has_changed_is_an_error() {
     let place = place!();
-    place.put("a.txt", "a\nb\n");
+    place.put("a.txt", many_lines());
     let case = place.case("unruly").args(["--completion", "delete"]);
-    let first = case.clone().source(&place.url("a.txt"));
-    let first = first.without_time().run();
+    let first = interrupted(&case, &place.url("a.txt"));
     let pointer = first.report().text("ResumeURL").unwrap();
-    place.put("a.txt", "a\nc\n");
+    place.put("a.txt", many_lines().replace("line 1\n", "line _\n"));
     let before = place.objects();
     let outcome = case.source(pointer).run();
     check_untouched(&place, &before, &outcome);
@@ -411,25 +410,37 @@ fn a_pointer_to_what_has_changed_is_an_error() {
     assert!(error.contains("changed while it was processed"), "{error}");
 }
 
-/// A signal in the middle, then the rest by pointer: every line is there once.
-#[test]
-fn an_interrupted_run_is_taken_up_again() {
-    let place = place!();
+/// Half of them are done when one of them logs and the next takes its time.
+fn many_lines() -> String {
     let line = |n: usize| match n {
         50_000 => "!log 1\n".to_owned(),
         50_001 => "!sleep 500\n".to_owned(),
         _ => format!("line {n}\n"),
     };
-    let lines: String = (0..100_000).map(line).collect();
-    place.put("a.txt", &lines);
-    let case = place
-        .case("unruly")
-        .args(["--completion", "delete", "--concurrency", "2"]);
-    let mut running = case.clone().source(&place.url("a.txt")).start();
+    (0..100_000).map(line).collect()
+}
+
+/// A run that gets a signal in the middle of those.
+#[track_caller]
+fn interrupted(case: &Case, url: &str) -> Outcome {
+    let mut running = case.clone().source(url).start();
     running.wait_for_stderr("message 0");
     running.signal("TERM");
     let outcome = running.finish();
     assert_eq!(outcome.exit, Some(1), "{}", outcome.stderr);
+    outcome
+}
+
+/// A signal in the middle, then the rest by pointer: every line is there once.
+#[test]
+fn an_interrupted_run_is_taken_up_again() {
+    let place = place!();
+    let lines = many_lines();
+    place.put("a.txt", &lines);
+    let case = place
+        .case("unruly")
+        .args(["--completion", "delete", "--concurrency", "2"]);
+    let outcome = interrupted(&case, &place.url("a.txt"));
     let left = ["RetryURL", "ResumeURL"].map(|kind| outcome.report().text(kind).map(str::to_owned));
     for url in left.into_iter().flatten() {
         let outcome = case.again().source(&url).run();

@@ -1,5 +1,9 @@
 //! The stores that tests run against, and short ways to look into them.
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Mutex;
+
 use crate::destination::Destination;
 use crate::error::Result;
 
@@ -136,7 +140,7 @@ impl Place {
 /// The URL of an HTTP server without the last slash. It sends what `answer` makes of the head of a
 /// request, adds that the connection is closed, and closes it.
 pub(crate) fn http_server(answer: impl Fn(&str) -> String + Send + 'static) -> String {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader};
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -154,11 +158,13 @@ pub(crate) fn http_server(answer: impl Fn(&str) -> String + Send + 'static) -> S
     url
 }
 
-/// The URL of a server that a test wants; without one, the test says that it is skipped.
+/// The URL of a server that tests want, as `.ci/with-servers` names it. Without one they go on with the other stores,
+/// which is said once, past the test runner.
 fn server(variable: &str) -> Option<String> {
+    static MISSING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let url = std::env::var(variable).ok();
-    if url.is_none() {
-        eprintln!("SKIPPED: {variable} names no server");
+    if url.is_none() && MISSING.lock().unwrap().insert(variable.to_owned()) {
+        writeln!(std::io::stderr(), "SKIPPED: {variable} names no server").unwrap();
     }
     url
 }
