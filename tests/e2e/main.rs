@@ -16,6 +16,7 @@ mod forerunner;
 mod gcs;
 mod instances;
 mod kill;
+mod lambda;
 mod plugins;
 mod pointers;
 mod poison;

@@ -3,16 +3,19 @@
 
 mod books;
 mod case;
+pub(crate) mod cloud;
 mod disk;
 mod files;
 mod gcs;
 mod http;
+pub(crate) mod lambda;
 mod outcome;
 mod pipe;
 mod pointer;
 mod process;
 mod render;
 mod report;
+mod runtime_api;
 mod s3;
 mod server;
 mod skip;
@@ -26,4 +29,4 @@ pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
 pub(crate) use report::Report;
 pub(crate) use store::{Place, Store};
-pub(crate) use tools::{binary, plugin};
+pub(crate) use tools::{binary, cache_home, plugin};
