@@ -89,7 +89,7 @@ fn versions_are_swapped_rolled_back_and_pinned() {
     );
     assert_eq!(said(&command(&served, ["check"])), "nothing new\n");
 
-    upload(served.dir(), "hungry");
+    upload(served.dir(), "ndjson-filter");
     assert!(said(&command(&served, ["check"])).contains("is taken"));
     let second = digest(&served);
     assert_ne!(first, second);

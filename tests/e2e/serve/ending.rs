@@ -21,7 +21,11 @@ fn hanging(served: &Served) -> Client {
 
 #[test]
 fn requests_under_way_are_handed_over_and_answered() {
-    let mut served = Served::start(Served::case("unruly").set("grace_ms", 2000));
+    let mut served = Served::start(
+        Served::case("unruly")
+            .set("grace_ms", 2000)
+            .args(["--concurrency", "1"]),
+    );
     let mut client = hanging(&served);
     served.running().signal("TERM");
     served.running().wait_for_stderr("ending within 2s");

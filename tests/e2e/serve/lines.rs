@@ -173,7 +173,7 @@ fn an_error_has_a_status_as_long_as_nothing_was_sent() {
         let json = answer.json();
         let error = json["error"].as_str().expect("it is said");
         assert!(
-            error.contains("nowhere") && json["report"]["Status"] == "error|corrupted",
+            error.contains("nowhere") && json["report"]["Status"] == "corrupted|error",
             "{json}"
         );
     }

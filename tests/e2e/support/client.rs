@@ -1,7 +1,7 @@
 //! A client of HTTP that sees what goes over the line, and can misbehave.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -84,13 +84,6 @@ impl Client {
         self.send_head(request, &whole)?;
         self.send(body)?;
         self.answer()
-    }
-
-    /// Nothing more will be sent.
-    pub(crate) fn end(&self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("it is connected");
     }
 
     /// Another hand on the connection, which can send while this one receives.
