@@ -1,10 +1,13 @@
 //! Output that goes to whoever made the request, while the request is under way.
 
+use std::io;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// So much may wait to be taken.
+/// So many pieces may wait to be taken, of so many bytes at most.
 const PIECES: usize = 16;
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Takes the output of the default route in the place of `destination_url`, in line order, piece by piece. Like
 /// standard output it cannot be taken back: what was taken of a request that then fails must be thrown away.
@@ -23,14 +26,14 @@ impl Outlet {
     ///
     /// # Errors
     /// Nobody takes them any more.
-    pub(crate) async fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let sent = self.0.send(Bytes::copy_from_slice(bytes)).await;
-        sent.map_err(|_| {
-            std::io::Error::new(
-                std::io::ErrorKind::BrokenPipe,
-                "whoever asked for it is gone",
-            )
-        })
+    pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let sent = self.0.send(Bytes::copy_from_slice(piece)).await;
+            let gone =
+                |_| io::Error::new(io::ErrorKind::BrokenPipe, "whoever asked for it is gone");
+            sent.map_err(gone)?;
+        }
+        Ok(())
     }
 }
 

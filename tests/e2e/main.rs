@@ -21,6 +21,7 @@ mod plugins;
 mod pointers;
 mod poison;
 mod s3;
+mod serve;
 mod signals;
 mod sources;
 mod support;

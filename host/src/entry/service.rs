@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use linemill::{
-    AllowedSources, Choice, Config, Host, Progress, Registry, Remedy, Report, Request, Stop,
+    AllowedSources, Choice, Config, Error, Host, Progress, Registry, Remedy, Report, Request, Stop,
     Storage, Task,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -172,7 +172,8 @@ impl Service {
         let followed = sources::follow(host, request.clone()).await;
         let followed = followed.map_err(|error| {
             let late = error.is::<tokio::time::error::Elapsed>();
-            (late.then_some(Remedy::AskAgain), error)
+            let known = error.downcast_ref::<Error>().map(Error::remedy);
+            (late.then_some(Remedy::AskAgain).or(known), error)
         })?;
         if followed.source.url != request.source.url {
             self.check(host, &followed).await.map_err(forbidden)?;

@@ -3,6 +3,7 @@
 
 mod books;
 mod case;
+mod client;
 pub(crate) mod cloud;
 mod disk;
 mod files;
@@ -17,16 +18,19 @@ mod render;
 mod report;
 mod runtime_api;
 mod s3;
+mod served;
 mod server;
 mod skip;
 mod store;
 mod tools;
 
 pub(crate) use case::Case;
+pub(crate) use client::{Answer, Client};
 pub(crate) use disk::Disk;
-pub(crate) use files::{Files, gzip, numbered, unpack, zstd};
+pub(crate) use files::{Files, gzip, numbered, snapshot, unpack, zstd};
 pub(crate) use http::{Asked, HttpServer, respond};
 pub(crate) use outcome::Outcome;
 pub(crate) use report::Report;
+pub(crate) use served::Served;
 pub(crate) use store::{Place, Store};
 pub(crate) use tools::{binary, cache_home, plugin};

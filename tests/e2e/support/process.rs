@@ -88,6 +88,18 @@ impl Running {
         }
     }
 
+    /// What was printed to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        let printed = self.stderr.text.lock();
+        let printed = printed.expect("nothing panics while it is held");
+        String::from_utf8_lossy(&printed.bytes).into_owned()
+    }
+
+    /// Ends it, however far it is: for a test that has failed.
+    pub(crate) fn give_up(&mut self) {
+        let _ = self.child.kill();
+    }
+
     /// Sends a signal by its name: `TERM`, `INT`, `STOP` …
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();

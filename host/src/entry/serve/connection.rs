@@ -57,7 +57,6 @@ pub(super) async fn serve(server: &Server, app: Router, stream: TcpStream) {
         .timer(Clock { patience, received })
         .header_read_timeout(patience.idle)
         .max_header_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(io, TowerToHyperService::<Router<()>>::new(app));
     let mut connection = pin!(connection);
     let ended = tokio::select! {

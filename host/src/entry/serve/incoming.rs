@@ -1,5 +1,6 @@
 //! The body of a request while it arrives.
 
+use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::StatusCode;
 use bytes::BytesMut;
 use futures::{Stream, StreamExt};
+use linemill::Error;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::StreamReader;
 
@@ -111,8 +113,19 @@ impl Stream for Arriving {
     }
 }
 
+/// A client that is gone, or one that does not keep to the protocol.
 fn broke_off(error: axum::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, error)
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    let io = causes.find_map(|error| error.downcast_ref::<io::Error>());
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            io::Error::other(Error::Corrupt {
+                url: "the body".to_owned(),
+                source: error.into(),
+            })
+        }
+        _ => io::Error::new(io::ErrorKind::ConnectionAborted, error),
+    }
 }
 
 /// The whole body, of so many bytes at most, if it comes in time.
