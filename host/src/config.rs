@@ -182,6 +182,41 @@ pub struct Config {
     /// Folder for compiled code. Default: none, one in the user's cache folder.
     #[serde(deserialize_with = "value::path")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Where `linemill serve` listens, `ADDRESS:PORT`; port 0 is any that is free. Default: none, all addresses at
+    /// the port that the variable `PORT` names, or else `127.0.0.1:8080`.
+    #[serde(deserialize_with = "value::text")]
+    pub listen: Option<String>,
+    /// Requests that `serve` runs at the same time, 1 to 10 000; further ones are sent away with 503. Default: 64.
+    #[serde(deserialize_with = "value::number")]
+    pub requests_max: usize,
+    /// Connections that `serve` keeps open, 1 to 100 000; further ones wait. Default: 1024.
+    #[serde(deserialize_with = "value::number")]
+    pub connections_max: usize,
+    /// Size of the body of an event, in bytes (that of lines is not limited). Default: 16 MiB.
+    #[serde(deserialize_with = "value::size")]
+    pub body_bytes_max: usize,
+    /// Time from the first byte of a request to the end of its headers, in milliseconds. Default: 10 000.
+    #[serde(deserialize_with = "value::number")]
+    pub header_ms_max: u64,
+    /// How long a client may neither send nor take anything while it is its turn, and how long a connection is kept
+    /// for the next request, in milliseconds; the body of an event has to arrive in this time. Default: 75 000.
+    #[serde(deserialize_with = "value::number")]
+    pub idle_ms_max: u64,
+    /// Time from SIGTERM to the end of `serve`, in milliseconds. Requests that are not done when a quarter of it is
+    /// left are handed over, as at a deadline. Default: 8000.
+    #[serde(deserialize_with = "value::number")]
+    pub grace_ms: u64,
+    /// URLs and paths below which sources may be that a request over HTTP names: `s3://bucket/in`, `s3://bucket`,
+    /// `gs://` for all buckets. A list; as text, separated by commas. Default: none, every such source is refused.
+    #[serde(deserialize_with = "value::list")]
+    pub allowed_sources: Vec<String>,
+    /// Token that `serve` asks for as `Authorization: Bearer TOKEN`, but for `/health`. Default: none.
+    #[serde(deserialize_with = "value::text")]
+    pub token: Option<String>,
+    /// Token for `/admin`, which is closed without one. Default: none.
+    #[serde(deserialize_with = "value::text")]
+    pub admin_token: Option<String>,
 }
 
 /// How lines that were never read are handed over.
@@ -268,6 +303,16 @@ impl Default for Config {
             log_events_max: 1000,
             log_bytes_max: 4096,
             cache_dir: None,
+            listen: None,
+            requests_max: 64,
+            connections_max: 1024,
+            body_bytes_max: 16 * MIB,
+            header_ms_max: 10_000,
+            idle_ms_max: 75_000,
+            grace_ms: 8000,
+            allowed_sources: Vec::new(),
+            token: None,
+            admin_token: None,
         }
     }
 }

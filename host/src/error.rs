@@ -69,6 +69,14 @@ pub enum Error {
         /// What would be right.
         hint: String,
     },
+    /// The configuration does not fit what is to be done with it, or linemill itself is at fault.
+    #[error("{what}: {hint}")]
+    Unfit {
+        /// The thing that is wrong.
+        what: String,
+        /// What would be right.
+        hint: String,
+    },
     /// The source is not the object any more that was read.
     #[error("{url} changed while it was processed")]
     SourceChanged {
@@ -99,7 +107,44 @@ pub enum Error {
     },
 }
 
+/// What would help against an error: what whoever asked for the request is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// To ask for something else.
+    AskOtherwise,
+    /// To ask for something that is there.
+    AskForWhatIsThere,
+    /// To ask for something that may be asked for.
+    AskForWhatIsAllowed,
+    /// To send sound data.
+    MendData,
+    /// Nothing: what is to be written is there already.
+    Nothing,
+    /// To ask again later.
+    AskAgain,
+    /// To mend the configuration, permissions, disk or plugin, and to ask again then.
+    MendHost,
+}
+
 impl Error {
+    /// What would help.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::NotFound { .. } => Remedy::AskForWhatIsThere,
+            Self::Invalid { .. } => Remedy::AskOtherwise,
+            Self::Corrupt { .. } => Remedy::MendData,
+            Self::AlreadyExists { .. } => Remedy::Nothing,
+            Self::Unavailable { .. } | Self::Timeout { .. } | Self::SourceChanged { .. } => {
+                Remedy::AskAgain
+            }
+            Self::Unfit { .. }
+            | Self::Denied { .. }
+            | Self::Full { .. }
+            | Self::Io { .. }
+            | Self::Plugin { .. } => Remedy::MendHost,
+        }
+    }
+
     /// Whether the same call may succeed later without anybody's doing.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
@@ -108,6 +153,14 @@ impl Error {
     /// An [`Error::Invalid`].
     pub fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// An [`Error::Unfit`].
+    pub fn unfit(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Unfit {
             what: what.into(),
             hint: hint.into(),
         }

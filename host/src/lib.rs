@@ -16,6 +16,7 @@
 //!
 //! [`run`] is the function to read first.
 
+mod allowed;
 mod batch;
 mod body;
 mod closer;
@@ -46,10 +47,11 @@ mod stop;
 mod storage;
 mod worker;
 
+pub use allowed::AllowedSources;
 pub use body::Body;
 pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
 pub use deadline::Deadline;
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;

@@ -66,13 +66,18 @@ pub async fn run_shadowed(
         millis(config.deadline_reduction_ms),
     );
     let mut report = Report::new(&request, plugin.id.clone());
-    match Run::new(host, (plugin, shadow), request, deadline, stop) {
+    match Run::new(host, (plugin, shadow), request, deadline, stop.clone()) {
         Ok(mut run) => {
             let comparing = run.comparing.take();
             let hard = deadline.hard - HARD_MARGIN.min(deadline.hard - deadline.work);
-            let prepared = match tokio::time::timeout_at(hard.into(), run.prepare()).await {
-                Ok(prepared) => prepared,
-                Err(_) => Err(Error::Timeout {
+            let prepared = tokio::select! {
+                biased;
+                prepared = run.prepare() => prepared,
+                () = stop.abandoned().cancelled() => Err(Error::Io {
+                    action: "go on".to_owned(),
+                    source: "whoever asked for it is gone".into(),
+                }),
+                () = tokio::time::sleep_until(hard.into()) => Err(Error::Timeout {
                     action: "end the request before its hard deadline".to_owned(),
                 }),
             };
@@ -249,7 +254,7 @@ impl Run {
     }
 
     fn unbalanced(&self, why: &str) -> Error {
-        Error::invalid(
+        Error::unfit(
             format!("the books do not balance: {why}, {:?}", self.router.counts),
             "this is a bug of linemill; nothing was written, and the source is as it was",
         )
@@ -289,7 +294,6 @@ impl Run {
         report.latency = self.router.latency;
         if let Some(error) = error {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
-            report.source_corrupt = matches!(error, Error::Corrupt { .. });
             report.fail_with(&error, ending);
         }
     }

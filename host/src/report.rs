@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 
 use crate::config::mask_secrets;
+use crate::error::{Error, Remedy};
 use crate::outcome::{Measure, Metric, cut};
 use crate::request::Request;
 use crate::shadow::Comparison;
@@ -64,9 +65,9 @@ pub struct Report {
     /// The plugin failed the request as a whole.
     #[serde(skip)]
     pub plugin_failed: bool,
-    /// The source is damaged: whoever made it is to blame.
+    /// What would help, where the request could not be done.
     #[serde(skip)]
-    pub source_corrupt: bool,
+    pub remedy: Option<Remedy>,
     /// Fuel that the plugin used.
     pub fuel: u64,
     /// The plugin's own metrics: counts add up, samples are summed up.
@@ -96,7 +97,7 @@ impl Report {
             plugin_failure: None,
             shadow: None,
             plugin_failed: false,
-            source_corrupt: false,
+            remedy: None,
             fuel: 0,
             metrics: Metrics::default(),
             latency: Distribution::default(),
@@ -104,12 +105,15 @@ impl Report {
     }
 
     /// The request could not be done.
-    pub fn fail(&mut self, error: &dyn std::error::Error) {
+    pub fn fail(&mut self, error: &(dyn std::error::Error + 'static)) {
         self.fail_with(error, Ending::default());
     }
 
     /// The request could not be done, and ended like that besides.
-    pub fn fail_with(&mut self, error: &dyn std::error::Error, ending: Ending) {
+    pub fn fail_with(&mut self, error: &(dyn std::error::Error + 'static), ending: Ending) {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let known = causes.find_map(|error| error.downcast_ref::<Error>());
+        self.remedy = Some(known.map_or(Remedy::AskOtherwise, Error::remedy));
         self.errors.add_first(&chain(error));
         self.status = status(
             &self.counts,

@@ -590,11 +590,11 @@ fn kind_of(fate: Fate, partial: bool) -> &'static str {
 
 fn no_such_route(route: &str) -> Error {
     match route {
-        "" => Error::invalid(
+        "" => Error::unfit(
             "the plugin emits output, but destination_url is not set",
             "set it, or out_url",
         ),
-        name => Error::invalid(
+        name => Error::unfit(
             format!("the plugin emits output for the route {name:?}, which is not configured"),
             format!("add {name} = \"URL\" under [routes]"),
         ),

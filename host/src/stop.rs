@@ -21,6 +21,7 @@ pub struct Stop {
     reason: Mutex<Option<Reason>>,
     drain: CancellationToken,
     cut: CancellationToken,
+    abandoned: CancellationToken,
 }
 
 impl Stop {
@@ -42,6 +43,16 @@ impl Stop {
     pub fn cut(&self) {
         self.drain.cancel();
         self.cut.cancel();
+    }
+
+    /// Whoever asked for the request is gone: it ends in an error, unless it has begun to become visible.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Cancelled when nobody waits for the request any more.
+    pub fn abandoned(&self) -> &CancellationToken {
+        &self.abandoned
     }
 
     /// Why it stopped, if it did.

@@ -5,6 +5,7 @@
 
 mod check;
 mod command_line;
+mod compile;
 mod components;
 mod config;
 mod contract;

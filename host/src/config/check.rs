@@ -5,11 +5,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::{Completion, Config, ConfigError, GIB, KIB, MIB, Problem};
+use crate::allowed::AllowedSources;
 use crate::request::{check_template, keeps_attempt};
 use crate::signature::PublicKey;
 
 /// The largest number that TOML can hold.
 const NUMBER_MAX: u64 = i64::MAX as u64;
+/// Longer than anybody means to wait.
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -133,6 +136,12 @@ impl Config {
             ("plugin_poll_ms", Some(self.plugin_poll_ms), 0..=NUMBER_MAX),
             ("log_events_max", Some(self.log_events_max), 0..=NUMBER_MAX),
             ("log_bytes_max", of(self.log_bytes_max), 0..=MIB as u64),
+            ("requests_max", of(self.requests_max), 1..=10_000),
+            ("connections_max", of(self.connections_max), 1..=100_000),
+            ("body_bytes_max", of(self.body_bytes_max), 1..=GIB as u64),
+            ("header_ms_max", Some(self.header_ms_max), 1..=DAY_MS),
+            ("idle_ms_max", Some(self.idle_ms_max), 1..=DAY_MS),
+            ("grace_ms", Some(self.grace_ms), 0..=DAY_MS),
         ]
         .into_iter()
         .filter_map(|(name, value, range)| Some((name, value?, range)))
@@ -168,6 +177,25 @@ impl Config {
             );
         }
         self.check_key(problems);
+        self.check_serving(problems);
+    }
+
+    fn check_serving(&self, problems: &mut Problems) {
+        for allowed in &self.allowed_sources {
+            if let Err(problem) = AllowedSources::new([allowed]) {
+                problems.add("allowed_sources", problem);
+            }
+        }
+        for (name, token) in [("token", &self.token), ("admin_token", &self.admin_token)] {
+            let sendable = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+            if !token.as_ref().is_none_or(sendable) {
+                let why = "it could not be sent in a header";
+                problems.add(name, format!("must be ASCII without spaces, {why}"));
+            }
+        }
+        if self.token.is_some() && self.token == self.admin_token {
+            problems.add("admin_token", "is the same as `token`: set another");
+        }
     }
 
     fn check_key(&self, problems: &mut Problems) {

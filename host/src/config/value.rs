@@ -90,6 +90,31 @@ pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>
     Ok(text(from)?.map(PathBuf::from))
 }
 
+/// A list of texts, or one text that holds them, separated by commas.
+pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    const A_LIST: &str = "a list of texts, or a text that holds them, separated by commas";
+    read(from, |value| match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            serde_json::from_str(text).map_err(|_| expected(A_LIST, value))
+        }
+        Value::String(text) => {
+            let texts = text.split(',').map(str::trim);
+            Ok(texts
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+                .collect())
+        }
+        Value::Array(values) => {
+            let texts = values.iter().map(|value| value.as_str().map(str::to_owned));
+            texts
+                .collect::<Option<_>>()
+                .ok_or_else(|| expected(A_LIST, value))
+        }
+        _ => Err(expected(A_LIST, value)),
+    })
+}
+
 /// Names and texts; a number, true and false are taken for their text.
 pub(super) fn texts<'de, D: Deserializer<'de>>(
     from: D,

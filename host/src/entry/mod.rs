@@ -4,8 +4,10 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod lambda;
+pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod sources;
@@ -41,6 +43,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the lines of sources through a plugin
     Run(run::Args),
+    /// Run lines and events that come over HTTP
+    Serve(serve::Args),
+    /// Tell and change which version of the plugin a server runs
+    Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
     /// Compile a component ahead, for `plugin_compiled`

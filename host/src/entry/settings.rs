@@ -75,6 +75,12 @@ impl Settings {
         self.plugin = Some(plugin);
     }
 
+    /// For a setting that a command has a flag of its own for.
+    pub(crate) fn set(&mut self, name: &str, value: Option<String>) {
+        self.others
+            .extend(value.map(|value| format!("{name}={value}")));
+    }
+
     /// Puts the layers together: defaults, file, environment, flags.
     pub(crate) fn effective(&self) -> Result<Effective> {
         let mut layers = Layers::new();

@@ -4,11 +4,39 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use linemill::{Reason, Stop};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::say;
 
-/// The requests under way, which Ctrl-C or SIGTERM stops.
+/// The exit code after a second signal.
+pub(crate) const QUIT: i32 = 130;
+
+/// Ctrl-C and SIGTERM, as they come.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on they do not end the process by themselves.
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The requests under way, which Ctrl-C or SIGTERM stops. Cheap to clone.
+#[derive(Clone, Default)]
 pub(crate) struct Stops(Arc<Mutex<Running>>);
 
 #[derive(Default)]
@@ -20,29 +48,33 @@ struct Running {
 impl Stops {
     /// From here on a signal ends the run in order.
     pub(crate) fn listen() -> Result<Self> {
-        let running = Arc::new(Mutex::new(Running::default()));
+        let running = Stops::default();
         let interrupted = running.clone();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = Signals::listen()?;
         tokio::spawn(async move {
-            let mut signalled = async || {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            };
-            signalled().await;
+            signals.next().await;
             say("linemill: interrupted, handing over what is left (again to quit at once)");
-            {
-                let mut running = interrupted.lock().expect("nothing panics while it is held");
-                running.interrupted = true;
-                let stops = running.stops.iter();
-                stops.for_each(|stop| stop.stop(Reason::Interrupted));
-            }
-            signalled().await;
-            std::process::exit(130);
+            interrupted.interrupt();
+            signals.next().await;
+            std::process::exit(QUIT);
         });
-        Ok(Stops(running))
+        Ok(running)
+    }
+
+    /// Ends all requests as at their deadline; no further one begins.
+    pub(crate) fn interrupt(&self) {
+        self.end_all(|stop| stop.stop(Reason::Interrupted));
+    }
+
+    /// Nobody waits for these requests any more; no further one begins.
+    pub(crate) fn abandon(&self) {
+        self.end_all(Stop::abandon);
+    }
+
+    fn end_all(&self, end: impl Fn(&Stop)) {
+        let mut running = self.0.lock().expect("nothing panics while it is held");
+        running.interrupted = true;
+        running.stops.iter().for_each(|stop| end(stop));
     }
 
     /// Something to stop a request by; `None`: no further request is to begin.

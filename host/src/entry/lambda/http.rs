@@ -5,7 +5,7 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use linemill::{Event, HttpCall, Outlet, Report, Request};
+use linemill::{Event, HttpCall, Outlet, Remedy, Report, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
@@ -118,7 +118,7 @@ async fn lines(
     log::report(&report);
     match (wants_lines(call), report.is_error()) {
         _ if output.overflown => too_large(),
-        (_, true) if report.source_corrupt => HttpAnswer::json(400, &report),
+        (_, true) if report.remedy == Some(Remedy::MendData) => HttpAnswer::json(400, &report),
         (_, true) => HttpAnswer::json(500, &report),
         (false, false) => HttpAnswer::json(200, &report),
         (true, false) => output.answer(&report),
