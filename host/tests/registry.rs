@@ -466,6 +466,7 @@ async fn a_shadow_that_hangs_costs_little() {
     let place = Place::new(&component("sum"), |config| {
         config.shadow = ShadowMode::Only;
         config.fuel_base = u64::MAX / 4;
+        config.batch_lines = Some(1000);
     });
     let registry = place.opened().await;
     place.put("p.wasm", &component("unruly"));
