@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
 use crate::support::lambda::{Answer, Function, Package, fixture, message, records};
-use crate::support::{
-    Case, HttpServer, Store, binary, cache_home, gzip, numbered, plugin, respond,
-};
+use crate::support::{HttpServer, Store, binary, cache_home, gzip, numbered, plugin, respond};
 
 const TIME: Duration = Duration::from_secs(30);
 
@@ -428,38 +426,6 @@ fn an_event_of_which_nothing_is_safe_has_failed() {
             .contains("gone")
     }));
     assert_eq!(errors.count(), 2);
-}
-
-#[test]
-fn a_function_does_what_a_run_does() {
-    let input = "a\n!corrupt c\n!retry r\n\n!sum 4\nü".repeat(50);
-    let outcome = Case::new("unruly")
-        .input("in/a.txt", &input)
-        .args(["--concurrency", "1", "--set", "batch_lines=7"])
-        .run();
-    let package = Package::new("unruly").file("in/a.txt", &input);
-    let package = package.set("concurrency", "1").set("batch_lines", "7");
-    let mut function = package.start();
-    let answer = function.invoke(&json!({ "source": "in/a.txt" }));
-    let (one, other) = (&outcome.report().0, &answer.content["Reports"][0]);
-    for name in [
-        "Fuel",
-        "Loaded",
-        "Processed",
-        "CorruptionErrors",
-        "RetryErrors",
-        "Status",
-    ] {
-        assert_eq!(one[name], other[name], "{name}");
-    }
-    for name in [
-        "destination/in/a.txt",
-        "corruption/in/a.txt",
-        "retry/in/a-retry01.txt",
-    ] {
-        let written = std::fs::read(function.path("out").join(name)).unwrap();
-        assert!(outcome.bytes(&format!("out/{name}")) == written, "{name}");
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod entries;
 mod faults;
 mod forerunner;
 mod gcs;
