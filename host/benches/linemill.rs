@@ -10,12 +10,16 @@
 
 #[path = "linemill/data.rs"]
 mod data;
+#[path = "linemill/lambda.rs"]
+mod lambda;
 #[path = "linemill/mill.rs"]
 mod mill;
 #[path = "linemill/native.rs"]
 mod native;
 #[path = "linemill/process.rs"]
 mod process;
+#[path = "../../tests/e2e/support/runtime_api.rs"]
+mod runtime_api;
 #[path = "linemill/table.rs"]
 mod table;
 
@@ -42,6 +46,12 @@ fn main() -> ExitCode {
     // `cargo test --benches` only wants to see that it builds.
     if std::env::args().any(|arg| arg == "--test") {
         return ExitCode::SUCCESS;
+    }
+    if std::env::args().any(|arg| arg == lambda::EMPTY) {
+        return match lambda::serve_nothing() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
     }
     match Bench::new().and_then(|bench| bench.run()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -103,7 +113,7 @@ impl Bench {
 
     /// Measures all; says whether all could be measured.
     fn run(&self) -> Result<bool> {
-        let measurements: [(&str, Measurement); 9] = [
+        let measurements: [(&str, Measurement); 10] = [
             ("memory", memory),
             ("cold", cold_start),
             ("sum", sums),
@@ -113,6 +123,7 @@ impl Bench {
             ("spin", spinning),
             ("poison", poison),
             ("hot", hot_path),
+            ("lambda", functions),
         ];
         println!("load before: {}", load());
         let (mut rows, mut whole) = (Vec::new(), true);
@@ -687,4 +698,77 @@ fn echo(bench: &Bench, mill: &Mill) -> Result<Row> {
     Ok(row
         .beside(format!("native copy by lines {}", rate(bytes, &native)))
         .ratio(linemill.median() / native.median()))
+}
+
+/// A function: from the invocation to the answer when it is warm, and from the start of its process when it is not.
+fn functions(bench: &Bench) -> Result<Vec<Row>> {
+    let package = bench.disk.path().join("package");
+    std::fs::create_dir_all(&package)?;
+    let binary = Path::new(env!("CARGO_BIN_EXE_linemill"));
+    std::fs::copy(binary, package.join("bootstrap"))?;
+    let (plugin, compiled) = (bench.plugins.join("sum.wasm"), package.join("sum.cwasm"));
+    let mut compile = Command::new(binary);
+    compile.arg("compile").arg(&plugin).arg("-o").arg(&compiled);
+    compile.env("XDG_CACHE_HOME", package.join("cache"));
+    process::run(&mut compile)?;
+    let shipped = ("LINEMILL_PLUGIN_COMPILED", compiled.as_path());
+    let mut empty = || {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(lambda::EMPTY);
+        lambda::Function::start(command)
+    };
+    let bootstrap = || lambda::Function::bootstrap(&package, shipped);
+
+    let (mut nothing, mut function) = (empty()?, bootstrap()?);
+    let (mut one, mut other) = (0, 0);
+    let event = |number: &mut usize| {
+        *number += 1;
+        lambda::ten_lines(*number)
+    };
+    let rounds = bench.size(2000, 500);
+    let [warm_nothing, warm] = in_turns(
+        rounds,
+        [
+            Box::new(|| nothing.invoke(&event(&mut one))),
+            Box::new(|| function.invoke(&event(&mut other))),
+        ],
+    )?;
+    drop((nothing, function));
+    clear(&package.join("out"))?;
+
+    let cold = || {
+        clear(&package.join("out"))?;
+        bootstrap()?.first(&lambda::ten_lines(0))
+    };
+    let rounds = bench.size(40, 15);
+    let [cold_nothing, cold] = in_turns(
+        rounds,
+        [
+            Box::new(|| empty()?.first(&lambda::ten_lines(0))),
+            Box::new(cold),
+        ],
+    )?;
+    let beside = |times: &Times| format!("empty handler {}", ms(times.median()));
+    let overhead = warm.median() - warm_nothing.median();
+    let warm = format!(
+        "{} (p99 {}), overhead {}",
+        ms(warm.median()),
+        ms(warm.quantile(0.99)),
+        ms(overhead)
+    );
+    let first = format!("{} (p95 {})", ms(cold.median()), ms(cold.quantile(0.95)));
+    Ok(vec![
+        Row::new(
+            "warm invocation, SQS event of ten lines, output to a file",
+            warm,
+        )
+        .beside(beside(&warm_nothing))
+        .bar("≤ 2 ms over empty", overhead <= 0.002),
+        Row::new(
+            "cold start of bootstrap to first answer, shipped code",
+            first,
+        )
+        .beside(beside(&cold_nothing))
+        .bar("≤ 60 ms", cold.median() <= 0.060),
+    ])
 }

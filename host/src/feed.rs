@@ -33,6 +33,8 @@ pub struct Position {
     pub line: u64,
     /// Entity tag of what is read.
     pub etag: Option<String>,
+    /// The source has been opened.
+    pub opened: bool,
 }
 
 /// A feed that has come to its end, or had to stop.
@@ -237,12 +239,12 @@ pub fn spawn(
 ) -> JoinHandle<Result<Fed>> {
     tokio::task::spawn_blocking(move || {
         let source = Handle::current().block_on(opening)?;
-        let etag = source.etag.clone();
-        if etag.is_some() {
-            position
-                .lock()
-                .expect("nothing panics while it is held")
-                .etag = etag;
+        {
+            let mut position = position.lock().expect("nothing panics while it is held");
+            position.opened = true;
+            if source.etag.is_some() {
+                position.etag.clone_from(&source.etag);
+            }
         }
         let mut feed = Box::new(Feed::new(source, cutter));
         let all = feed.run(&queue, &position)?;

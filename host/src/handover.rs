@@ -170,13 +170,15 @@ pub async fn copy_rest(
     Ok((lines, ended))
 }
 
-/// A source that cannot be read twice is left to its writer where it did not end in time; any other must be copied
-/// whole.
+/// A stream is left to its writer where it did not end in time; anything else must be copied whole. What came with
+/// the request as a whole is in nobody else's hands: who sent it is told that it failed, and sends it again.
 pub fn check_copied(request: &Request, ended: bool, errors: &mut Errors) -> Result<()> {
     if ended {
         return Ok(());
     }
-    if is_stream(request) {
+    let body = request.source.body.as_ref();
+    let whole = body.is_some_and(|body| body.as_bytes().is_some());
+    if is_stream(request) && !whole {
         errors.add(
             "the source did not end in time: what was not read of it is left to whoever writes it",
         );

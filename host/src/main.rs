@@ -3,14 +3,22 @@
 mod entry;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use clap::Parser;
+use indicatif::MultiProgress;
 
-use entry::{Cli, Command};
+use entry::Command;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let bars = entry::start_tracing();
+    let begun = Instant::now();
+    let command = entry::command();
+    let bars = match command {
+        Command::Lambda(_) => {
+            entry::lambda::start_tracing();
+            MultiProgress::new()
+        }
+        _ => entry::start_tracing(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("linemill-io")
@@ -20,13 +28,14 @@ fn main() -> ExitCode {
         Err(error) => return could_not_run(&error.into()),
     };
     let result = runtime.block_on(async {
-        match cli.command {
+        match command {
             Command::Run(args) => entry::run::run(args, bars).await,
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
             Command::Check(args) => entry::check::check(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),
+            Command::Lambda(args) => entry::lambda::serve(args, begun).await,
         }
     });
     // A read that hangs, of a dead network file system say, must not keep the process: the threads end with it.

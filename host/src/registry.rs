@@ -4,6 +4,9 @@
 //! compiled and tried out (`trial`) where it delays no request; then it stands in the `lineup`, which says what
 //! each request gets and judges a candidate by its `figures`. Requests under way keep the version that they began
 //! with. Whatever goes wrong, the version that serves stays.
+//!
+//! What it does is told by log events (target `plugin::registry`), by [`Status`], by reports, and by the metrics that
+//! [`describe_metrics`] lists.
 
 mod fetch;
 mod figures;
@@ -129,6 +132,43 @@ pub async fn fetch_plugin(storage: &Storage, url: &str, config: &Config) -> Resu
     Ok(fetched.bytes)
 }
 
+/// The metrics of a registry, for whoever collects them.
+fn describe_metrics() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!(
+        "linemill_plugin_checks_total",
+        "How often the plugin's source was looked at"
+    );
+    describe_counter!(
+        "linemill_plugin_failures_total",
+        "Checks that found a version that cannot be used, or none"
+    );
+    describe_counter!(
+        "linemill_plugin_swaps_total",
+        "How often another version became the one that serves"
+    );
+    describe_counter!(
+        "linemill_plugin_rollbacks_total",
+        "How often a version was taken back"
+    );
+    describe_counter!(
+        "linemill_plugin_requests_total",
+        "Requests by the role of the version that ran them: stable or candidate"
+    );
+    describe_counter!(
+        "linemill_plugin_shadow_batches_total",
+        "Batches that another version ran along with"
+    );
+    describe_counter!(
+        "linemill_plugin_shadow_differences_total",
+        "Requests with which a version that ran along did otherwise"
+    );
+    describe_gauge!(
+        "linemill_plugin_candidate",
+        "1 while a version is being watched, 0 otherwise"
+    );
+}
+
 async fn load(
     runtime: &Arc<Runtime>,
     storage: &Storage,
@@ -208,6 +248,7 @@ impl Registry {
         storage: &Storage,
         config: &Arc<Config>,
     ) -> Result<Arc<Self>> {
+        describe_metrics();
         let (plugin, seen) = load(runtime, storage, config).await?;
         let digest = plugin.id.digest.clone();
         let lineup = Lineup::new(Rules::of(config), &digest, plugin, Utc::now());
@@ -297,7 +338,10 @@ impl Registry {
     pub fn spawn_polling(self: &Arc<Self>) -> Polling {
         let registry = self.clone();
         Polling(tokio::spawn(async move {
-            while registry.config.plugin_poll_ms > 0 {
+            if registry.config.plugin_poll_ms == 0 {
+                return;
+            }
+            loop {
                 let due = registry.watch().due;
                 tokio::time::sleep_until(due.into()).await;
                 registry.check().await;

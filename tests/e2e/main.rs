@@ -5,6 +5,7 @@
 
 mod check;
 mod command_line;
+mod compile;
 mod components;
 mod config;
 mod contract;
@@ -15,6 +16,7 @@ mod forerunner;
 mod gcs;
 mod instances;
 mod kill;
+mod lambda;
 mod plugins;
 mod pointers;
 mod poison;

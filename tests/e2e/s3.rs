@@ -398,11 +398,14 @@ fn what_is_left_is_handed_over_by_pointer() {
 #[test]
 fn a_pointer_to_what_has_changed_is_an_error() {
     let place = place!();
-    place.put("a.txt", many_lines());
+    let lines = |first: &str| format!("{first}!log 1\n{}", "!sleep 100\n".repeat(300));
+    place.put("a.txt", lines("a\n"));
     let case = place.case("unruly").args(["--completion", "delete"]);
-    let first = interrupted(&case, &place.url("a.txt"));
+    let one_by_one = case.clone().args(["--concurrency", "1"]);
+    let one_by_one = one_by_one.set("batch_lines", 1);
+    let first = interrupted(&one_by_one, &place.url("a.txt"));
     let pointer = first.report().text("ResumeURL").unwrap();
-    place.put("a.txt", many_lines().replace("line 1\n", "line _\n"));
+    place.put("a.txt", lines("b\n"));
     let before = place.objects();
     let outcome = case.source(pointer).run();
     check_untouched(&place, &before, &outcome);
@@ -420,7 +423,7 @@ fn many_lines() -> String {
     (0..100_000).map(line).collect()
 }
 
-/// A run that gets a signal in the middle of those.
+/// A run that gets a signal when a line has logged.
 #[track_caller]
 fn interrupted(case: &Case, url: &str) -> Outcome {
     let mut running = case.clone().source(url).start();

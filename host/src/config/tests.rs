@@ -262,6 +262,23 @@ fn wrong_values() {
         => `move_url` is not set: `completion = "move"` needs it
         set plugin_digest=sha256:abc
         => flag --set: `plugin_digest` must be `sha256:` and 64 hexadecimal digits, lower case
+        set plugin_public_key=abc
+        => flag --set: `plugin_public_key` must be an ed25519 key: 32 bytes as base64 or hexadecimal digits, or PEM
+        set plugin_public_key=d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
+        set plugin_compiled=p.cwasm
+        => flag --set: `plugin_public_key` is a key for the component, which compiled code does not hold: set `plugin` too
+        set plugin_compiled=s3://b/p.cwasm
+        => flag --set: `plugin_compiled` must be a file of this machine, not a URL
+        set canary_share=1.1
+        => flag --set: `canary_share` must be from 0 to 1, not 1.1
+        set canary_requests=0
+        => flag --set: `canary_requests` must be from 1 to 9223372036854775807, not 0
+        set canary_fault_tolerance=-0.1
+        => flag --set: `canary_fault_tolerance` must be from 0 to 1, not -0.1
+        set canary_fuel_tolerance=-1
+        => flag --set: `canary_fuel_tolerance` must be from 0 to 1000000, not -1
+        set shadow=always
+        => flag --set: `shadow` is no valid value: unknown variant `always`, expected one of `off`, `first`, `only`
         set cache_dir=s3://b/c
         => flag --set: `cache_dir` must be a folder of this machine, not a URL
         set retry_url=s3://b/$SorcePath
@@ -325,8 +342,10 @@ fn all_problems_at_once() {
 
 #[test]
 fn a_run_needs_somewhere_to_put_faults() {
-    let config = effective("set out_url=/o\nset plugin=p.wasm").config;
-    config.check_for_run().unwrap();
+    for plugin in ["plugin=p.wasm", "plugin_compiled=p.cwasm"] {
+        let config = effective(&format!("set out_url=/o\nset {plugin}")).config;
+        config.check_for_run().unwrap();
+    }
 }
 
 #[test]

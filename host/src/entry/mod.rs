@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
+pub(crate) mod lambda;
 pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod run;
@@ -13,6 +14,7 @@ pub(crate) mod sources;
 pub(crate) mod stops;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -51,6 +53,19 @@ pub(crate) enum Command {
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from
     Config(config::Args),
+    /// Answer the invocations of an AWS Lambda function
+    Lambda(lambda::Args),
+}
+
+/// What is to be done: what the arguments say, or, without any, what Lambda wants of a program that it starts.
+pub(crate) fn command() -> Command {
+    let words: Vec<_> = std::env::args_os().collect();
+    match &words[..] {
+        [] | [_] if lambda::is_meant(words.first().map(Path::new)) => {
+            Cli::parse_from(["linemill", "lambda"]).command
+        }
+        _ => Cli::parse().command,
+    }
 }
 
 /// Log events go to stderr, above the progress bar where there is one. `LINEMILL_LOG` filters them

@@ -1,5 +1,7 @@
 //! What is left of a request when work has stopped, and how it is handed over.
 
+use std::time::Instant;
+
 use super::work::{Feeding, Worked};
 use super::{FEED_GRACE, Run};
 use crate::error::{Error, Result};
@@ -58,7 +60,18 @@ impl Run {
         left: &mut Leftover,
         copies: bool,
     ) -> Result<()> {
-        let until = tokio::time::Instant::now() + FEED_GRACE;
+        let soon = Instant::now() + FEED_GRACE;
+        // Until it is open nobody knows which version a pointer points at, or whether there is any.
+        let until = match worked
+            .position
+            .lock()
+            .expect("nothing panics while it is held")
+            .opened
+        {
+            true => soon,
+            false => soon.max(handover::until(&self.deadline, &self.shop.stop)),
+        };
+        let until = tokio::time::Instant::from_std(until);
         while let Feeding::Running(_) = worked.feeding {
             tokio::select! {
                 biased;

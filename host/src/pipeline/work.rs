@@ -101,6 +101,7 @@ impl Run {
             offset: source.range.map_or(0, |range| range.offset),
             line: source.first_line,
             etag: source.etag.clone(),
+            opened: false,
         }
     }
 

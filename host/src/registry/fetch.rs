@@ -129,8 +129,8 @@ impl<'a> Origin<'a> {
                 self.shown()
             )));
         }
-        let digest = digest(&bytes);
-        match self.verify(&bytes, &digest, signature.as_deref()) {
+        let (digest, verified) = self.verify(bytes.clone(), signature).await;
+        match verified {
             Ok(()) => Ok(Fetched {
                 bytes,
                 digest,
@@ -141,6 +141,18 @@ impl<'a> Origin<'a> {
                 ..for_good(error)
             }),
         }
+    }
+
+    /// The digest, and whether it is what it should be. On a thread of its own: a large plugin takes its time.
+    async fn verify(&self, bytes: Bytes, signature: Option<Bytes>) -> (String, Result<(), Error>) {
+        let (url, config) = (self.url.to_owned(), self.config.clone());
+        let verifying = tokio::task::spawn_blocking(move || {
+            let digest = digest(&bytes);
+            let verified = verify(&url, &config, &bytes, &digest, signature.as_deref());
+            (digest, verified)
+        });
+        let verified = verifying.await;
+        verified.unwrap_or_else(|panic| (String::new(), Err(panic.into())))
     }
 
     /// Size and tags of what is there now.
@@ -174,30 +186,6 @@ impl<'a> Origin<'a> {
         }
     }
 
-    fn verify(&self, bytes: &[u8], digest: &str, signature: Option<&[u8]>) -> Result<(), Error> {
-        let shown = self.shown();
-        if let Some(pinned) = self.config.plugin_digest.as_deref()
-            && !pinned.eq_ignore_ascii_case(digest)
-        {
-            return Err(anyhow!(
-                "plugin {shown} has the digest {digest}, but plugin_digest = {pinned}: \
-                 fetch the pinned build, or pin this one after checking it"
-            ));
-        }
-        let (Some(key), Some(signature)) = (&self.config.plugin_public_key, signature) else {
-            return Ok(());
-        };
-        if signature.is_empty() {
-            return Err(anyhow!(
-                "plugin {shown} is not signed: plugin_public_key is set, but {} does not exist",
-                error::shown(&signature_url(self.url))
-            ));
-        }
-        let key = PublicKey::parse(key).map_err(|wrong| anyhow!("plugin_public_key {wrong}"))?;
-        key.verify(bytes, signature)
-            .map_err(|wrong| anyhow!("the signature of plugin {shown} {wrong}"))
-    }
-
     /// The URL as it may be printed.
     pub fn shown(&self) -> String {
         error::shown(self.url)
@@ -214,6 +202,36 @@ impl<'a> Origin<'a> {
             self.time_max
         ))
     }
+}
+
+fn verify(
+    url: &str,
+    config: &Config,
+    bytes: &[u8],
+    digest: &str,
+    signature: Option<&[u8]>,
+) -> Result<(), Error> {
+    let shown = error::shown(url);
+    if let Some(pinned) = config.plugin_digest.as_deref()
+        && !pinned.eq_ignore_ascii_case(digest)
+    {
+        return Err(anyhow!(
+            "plugin {shown} has the digest {digest}, but plugin_digest = {pinned}: \
+                 fetch the pinned build, or pin this one after checking it"
+        ));
+    }
+    let (Some(key), Some(signature)) = (&config.plugin_public_key, signature) else {
+        return Ok(());
+    };
+    if signature.is_empty() {
+        return Err(anyhow!(
+            "plugin {shown} is not signed: plugin_public_key is set, but {} does not exist",
+            error::shown(&signature_url(url))
+        ));
+    }
+    let key = PublicKey::parse(key).map_err(|wrong| anyhow!("plugin_public_key {wrong}"))?;
+    key.verify(bytes, signature)
+        .map_err(|wrong| anyhow!("the signature of plugin {shown} {wrong}"))
 }
 
 /// Beside the plugin: `.sig` behind its path, before a query.

@@ -118,6 +118,8 @@ fn start_ministack() -> Started<Store> {
         ministack.env("GATEWAY_PORT", start.ports[0].to_string());
         ministack.env("BIND_HOST", "127.0.0.1");
         ministack.env("MINISTACK_HOST", "127.0.0.1");
+        // It unpacks functions there.
+        ministack.env("TMPDIR", &start.folder);
     };
     let bucket = |server: &Server, name| server.ask("PUT", &format!("/{name}"));
     let ready = |server: &Server| {

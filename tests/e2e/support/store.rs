@@ -109,6 +109,11 @@ impl Place {
         variables.fold(case, |case, (name, value)| case.env(name, value))
     }
 
+    /// What tells linemill how to reach the server.
+    pub(crate) fn variables(&self) -> &[(&'static str, String)] {
+        &self.store.variables
+    }
+
     /// Puts an object, in the place of one that is there.
     pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         self.put_encoded(name, bytes, None);
