@@ -18,6 +18,7 @@ mod mill;
 mod native;
 #[path = "linemill/process.rs"]
 mod process;
+#[allow(dead_code, reason = "tests tell more by it")]
 #[path = "../../tests/e2e/support/runtime_api.rs"]
 mod runtime_api;
 #[path = "linemill/table.rs"]
@@ -712,7 +713,7 @@ fn functions(bench: &Bench) -> Result<Vec<Row>> {
     compile.env("XDG_CACHE_HOME", package.join("cache"));
     process::run(&mut compile)?;
     let shipped = ("LINEMILL_PLUGIN_COMPILED", compiled.as_path());
-    let mut empty = || {
+    let empty = || {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(lambda::EMPTY);
         lambda::Function::start(command)

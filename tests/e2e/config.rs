@@ -202,8 +202,8 @@ fn a_name_that_is_none_is_refused_with_a_suggestion() {
         "configuration: c.toml, line 2: `concurency` is no setting, did you mean `concurrency`?",
     );
     check_refused(
-        config_of("RetriesMax = 4\n"),
-        "configuration: c.toml, line 1: `RetriesMax` is no setting: `linemill config` prints those there are",
+        config_of("Zebra = 4\n"),
+        "configuration: c.toml, line 1: `Zebra` is no setting: `linemill config` prints those there are",
     );
     check_refused(
         config_of("DestinationUrl = \"d\"\n"),

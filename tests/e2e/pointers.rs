@@ -133,7 +133,7 @@ fn a_pointer_knows_its_range() {
         "
         exit 2
         error
-        error: {pointer} is a pointer, which names its range itself: leave out --offset and --length
+        error: {pointer} is a pointer, which names its range itself: leave out offset and length
         "
     ));
 }

@@ -17,6 +17,8 @@ use crate::entry::stops::Stops;
 const ANSWER: Duration = Duration::from_millis(100);
 /// A deadline that has been over for so long is none: what stands in for Lambda may have no time limit to tell of.
 const LONG_OVER: Duration = Duration::from_secs(3600);
+/// So many refused records are logged one by one.
+const REFUSED_LOGGED: usize = 100;
 
 /// What stays from one invocation to the next.
 pub(super) struct Handler {
@@ -52,10 +54,7 @@ impl Handler {
             tracing::error!(target: "lambda", "{error}");
             failure("Linemill.EventError", error.to_string())
         })?;
-        for refused in &event.refused {
-            let record = refused.record.as_deref().unwrap_or_default();
-            tracing::error!(target: "lambda", record, "a record was refused: {}", refused.error);
-        }
+        tell_refused(&event);
         if let EventKind::Http(call) = &event.kind {
             return Ok(Answer::Http(http::answer(self, call, &event, until).await));
         }
@@ -79,6 +78,18 @@ impl Handler {
     fn init_ms(&self) -> Option<f64> {
         let told = self.answered.swap(true, Ordering::Relaxed);
         (!told).then(|| millis(self.init))
+    }
+}
+
+/// Logs records that were refused, as many as anybody reads.
+fn tell_refused(event: &Event) {
+    for refused in event.refused.iter().take(REFUSED_LOGGED) {
+        let record = refused.record.as_deref().unwrap_or_default();
+        tracing::error!(target: "lambda", record, "a record was refused: {}", refused.error);
+    }
+    let more = event.refused.len().saturating_sub(REFUSED_LOGGED);
+    if more > 0 {
+        tracing::error!(target: "lambda", more, "more records were refused");
     }
 }
 
