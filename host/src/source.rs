@@ -177,7 +177,11 @@ fn open_body(
         None => codec_of(location.name()),
         told => codec_of_encoding(location, told)?,
     };
-    let raw: Raw = Box::pin(counted(bytes, location, progress));
+    // A few lines do not need more room than they take.
+    let room = body
+        .as_bytes()
+        .map_or(FILE_BUFFER, |bytes| bytes.len().clamp(1, FILE_BUFFER));
+    let raw: Raw = Box::pin(counted_by(room, bytes, location, progress));
     Ok(Opened {
         reader: skipping(decoded(raw, codec, location), skip),
         etag: None,
@@ -393,8 +397,18 @@ fn counted<R: AsyncRead + Send + Unpin + 'static>(
     location: &Location,
     progress: &Arc<Progress>,
 ) -> BufReader<Counted<R>> {
+    counted_by(FILE_BUFFER, reader, location, progress)
+}
+
+/// The same, with room for so many bytes.
+fn counted_by<R: AsyncRead + Send + Unpin + 'static>(
+    room: usize,
+    reader: R,
+    location: &Location,
+    progress: &Arc<Progress>,
+) -> BufReader<Counted<R>> {
     BufReader::with_capacity(
-        FILE_BUFFER,
+        room,
         Counted {
             reader,
             url: location.url().to_owned(),

@@ -452,3 +452,44 @@ fn every_default_is_documented() {
         }
     }
 }
+
+#[test]
+fn lists_and_what_a_server_needs() {
+    let table = [
+        (
+            "set allowed_sources=s3://b/in, gs://",
+            r"allowed_sources=[s3://b/in,gs://]",
+        ),
+        (
+            r#"file c.toml: allowed_sources = ["s3://b/a,b"]"#,
+            "allowed_sources=[s3://b/a,b]",
+        ),
+        (
+            r#"env LINEMILL_ALLOWED_SOURCES=["s3://b/a,b"]"#,
+            "allowed_sources=[s3://b/a,b]",
+        ),
+        ("set allowed_sources=", ""),
+        (
+            "set token=a\nset admin_token=b",
+            "admin_token=*** token=***",
+        ),
+        ("set body_bytes_max=1k", "body_bytes_max=1024"),
+    ];
+    for (text, want) in table {
+        assert_eq!(changed(text), want, "{text}");
+    }
+    let wrong = [
+        ("set allowed_sources=ftp://h", "allowed_sources"),
+        ("file c.toml: allowed_sources = [7]", "allowed_sources"),
+        ("set token=a b", "token"),
+        ("set token=a\nset admin_token=a", "admin_token"),
+        ("set requests_max=0", "requests_max"),
+        ("set idle_ms_max=0", "idle_ms_max"),
+        ("set grace_ms=86400001", "grace_ms"),
+    ];
+    for (text, name) in wrong {
+        let checked = layers(text).and_then(|layers| layers.finish());
+        let error = checked.expect_err(text).to_string();
+        assert!(error.contains(&format!("`{name}`")), "{text}: {error}");
+    }
+}
