@@ -30,6 +30,7 @@ const SCHEMES: &str =
 pub struct Storage {
     settings: Arc<Settings>,
     clients: Arc<Mutex<HashMap<String, Client>>>,
+    stays: bool,
 }
 
 /// One object, or a folder of them, that a URL names.
@@ -74,7 +75,17 @@ impl Storage {
         let pairs = settings.into_iter().map(|(k, v)| (k.into(), v.into()));
         Self {
             settings: Arc::new(Settings(pairs.collect())),
+            ..Self::default()
+        }
+    }
+
+    /// The same, for URLs that others name: an `http(s)` server cannot lead it to another one.
+    #[must_use]
+    pub fn staying(self) -> Self {
+        Self {
             clients: Arc::default(),
+            stays: true,
+            ..self
         }
     }
 
@@ -120,7 +131,7 @@ impl Storage {
     fn http(&self, url: &str) -> Result<Location> {
         let invalid = |e: &dyn std::fmt::Display| Error::invalid(shown(url), e.to_string());
         let parsed = url::Url::parse(url).map_err(|e| invalid(&e))?;
-        let transport = self.client("http", client::http_transport);
+        let transport = self.client("http", || client::http_transport(self.stays));
         let store = transport.and_then(|t| t.http_store(&parsed));
         let client = store.map_err(|e| invalid(&e))?;
         Ok(Location::new(url, Path::ROOT, client))

@@ -19,7 +19,7 @@ fn input() -> String {
 }
 
 fn set(case: Case) -> Case {
-    let case = case.file("in/a.txt", &input());
+    let case = case.file("in/a.txt", input());
     let set = |case: Case, (name, value): &(&str, &str)| case.set(name, value);
     SETTINGS.iter().fold(case, set)
 }

@@ -75,7 +75,11 @@ impl Service {
         let cwd = std::env::current_dir().context("the working directory is gone")?;
         let small = small(&config);
         let host = Host {
-            storage,
+            // What may be read is what the URL says, wherever its server would lead.
+            storage: match allowed {
+                Some(_) => storage.staying(),
+                None => storage,
+            },
             config,
             progress: Arc::new(Progress::default()),
             cwd,

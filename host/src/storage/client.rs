@@ -77,18 +77,52 @@ impl Client {
     }
 }
 
-/// The connections of all `http(s)` URLs.
-pub(super) fn http_transport() -> Result<Client> {
+/// The connections of all `http(s)` URLs. `stays`: an answer that leads to another server is taken for what it is.
+pub(super) fn http_transport(stays: bool) -> Result<Client> {
     let options = ClientOptions::new()
         .with_allow_http(true)
         .with_timeout_disabled()
         .with_read_timeout(READ_TIMEOUT);
-    let inner = ReqwestConnector::default().connect(&options)?;
+    let inner = match stays {
+        true => staying()?,
+        false => ReqwestConnector::default().connect(&options)?,
+    };
     Ok(Client {
         transport: Some(HttpClient::new(AnySizeService { inner })),
         ..Client::nothing()
     })
 }
+
+/// A client that follows redirects within one server only.
+fn staying() -> Result<HttpClient> {
+    let origin = |url: &url::Url| {
+        (
+            url.scheme().to_owned(),
+            url.host_str().map(str::to_owned),
+            url.port(),
+        )
+    };
+    let policy = reqwest::redirect::Policy::custom(move |attempt| {
+        let first = attempt.previous().first().map(origin);
+        match first == Some(origin(attempt.url())) && attempt.previous().len() <= REDIRECTS_MAX {
+            true => attempt.follow(),
+            false => attempt.stop(),
+        }
+    });
+    let builder = reqwest::Client::builder()
+        .redirect(policy)
+        .read_timeout(READ_TIMEOUT);
+    let client = builder
+        .build()
+        .map_err(|error| object_store::Error::Generic {
+            store: "HTTP",
+            source: Box::new(error),
+        })?;
+    Ok(HttpClient::new(client))
+}
+
+/// Redirects that are followed one after the other.
+const REDIRECTS_MAX: usize = 10;
 
 /// How long a connection may be silent. Whole requests have no limit of their own:
 /// a source is read for as long as its lines take to process.

@@ -1,7 +1,7 @@
 //! `POST /run`, and which sources it may name.
 
 use super::{wait_until_idle, written};
-use crate::support::{Case, Served, numbered};
+use crate::support::{Case, HttpServer, Served, numbered, respond};
 
 /// A server whose requests may name what is below `in`.
 fn allowing(case: Case) -> Served {
@@ -171,4 +171,28 @@ fn a_client_that_disappears_leaves_the_source_alone() {
     wait_until_idle(&served);
     assert!(written(&served).is_empty());
     assert!(served.dir().join("in/a.txt").exists());
+}
+
+#[test]
+fn a_server_leads_to_no_other_one() {
+    let (asked, was_asked) = std::sync::mpsc::channel();
+    let secret = HttpServer::start(move |_, stream| {
+        let _ = asked.send(());
+        respond(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n",
+            b"secret\n",
+        );
+    });
+    let elsewhere = secret.url("/latest/meta-data");
+    let leading = HttpServer::start(move |_, stream| {
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n");
+        respond(stream, &head, b"");
+    });
+    let allowed = leading.url("/in");
+    let served = Served::start(Served::case("unruly").set("allowed_sources", allowed));
+    let answer = run(&served, &leading.url("/in/a.txt"));
+    assert!(answer.status >= 400, "{}", answer.text());
+    assert!(answer.text().contains("302"), "{}", answer.text());
+    assert!(was_asked.try_recv().is_err(), "it followed");
 }
