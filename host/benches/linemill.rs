@@ -21,6 +21,8 @@ mod process;
 #[allow(dead_code, reason = "tests tell more by it")]
 #[path = "../../tests/e2e/support/runtime_api.rs"]
 mod runtime_api;
+#[path = "linemill/serve.rs"]
+mod serve;
 #[path = "linemill/table.rs"]
 mod table;
 
@@ -50,6 +52,12 @@ fn main() -> ExitCode {
     }
     if std::env::args().any(|arg| arg == lambda::EMPTY) {
         return match lambda::serve_nothing() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    if std::env::args().any(|arg| arg == serve::EMPTY) {
+        return match serve::serve_nothing() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
@@ -114,7 +122,7 @@ impl Bench {
 
     /// Measures all; says whether all could be measured.
     fn run(&self) -> Result<bool> {
-        let measurements: [(&str, Measurement); 10] = [
+        let measurements: [(&str, Measurement); 11] = [
             ("memory", memory),
             ("cold", cold_start),
             ("sum", sums),
@@ -125,6 +133,7 @@ impl Bench {
             ("poison", poison),
             ("hot", hot_path),
             ("lambda", functions),
+            ("serve", served),
         ];
         println!("load before: {}", load());
         let (mut rows, mut whole) = (Vec::new(), true);
@@ -772,4 +781,111 @@ fn functions(bench: &Bench) -> Result<Vec<Row>> {
         .beside(beside(&cold_nothing))
         .bar("≤ 60 ms", cold.median() <= 0.060),
     ])
+}
+
+/// A server: how many requests it answers, how soon at half the rate that it must reach, and how soon while its
+/// plugin is replaced again and again.
+fn served(bench: &Bench) -> Result<Vec<Row>> {
+    const CONNECTIONS: usize = 16;
+    const RATE: f64 = 5000.0;
+    const SWAPPED_RATE: f64 = 500.0;
+    const LATE: f64 = 0.005;
+    let dir = bench.disk.path().join("served");
+    std::fs::create_dir_all(&dir)?;
+    let (component, plugin) = (
+        std::fs::read(bench.plugins.join("sum.wasm"))?,
+        dir.join("p.wasm"),
+    );
+    std::fs::write(&plugin, &component)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linemill"));
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        "plugin_poll_ms=20",
+        "--plugin",
+    ]);
+    command.arg(&plugin).arg("--out").arg(dir.join("out"));
+    command.env("XDG_CACHE_HOME", dir.join("cache"));
+    let server = serve::Server::start(&mut command)?;
+    let nothing = serve::Server::start(Command::new(std::env::current_exe()?).arg(serve::EMPTY))?;
+    let lines: String = (1..=10).map(|number| format!("{number}\n")).collect();
+    let span = Duration::from_secs(bench.size(5, 2) as u64);
+    let ours = |span, rate| serve::load(&server, CONNECTIONS, span, rate, &lines, "55\n");
+    let empty = |span| serve::load(&nothing, CONNECTIONS, span, None, &lines, &lines);
+    ours(span / 4, None)?;
+    empty(span / 4)?;
+
+    let (mut rates, mut empty_rates) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        empty_rates.push(empty(span)?.rate());
+        rates.push(ours(span, None)?.rate());
+    }
+    let (rate, empty_rate) = (middle(rates), middle(empty_rates));
+    let half = ours(2 * span, Some(RATE / 2.0))?;
+
+    let mut version = 0;
+    let (mut quiet, mut swapped) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        quiet.push(ours(span, Some(SWAPPED_RATE))?);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let load = std::thread::scope(|scope| {
+            let swapping = scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    version += 1;
+                    let next = dir.join("next.wasm");
+                    std::fs::write(&next, serve::another(&component, version))?;
+                    std::fs::rename(&next, &plugin)?;
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                anyhow::Ok(())
+            });
+            let load = ours(span, Some(SWAPPED_RATE));
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            swapping.join().expect("it does not panic")?;
+            load
+        });
+        swapped.push(load?);
+    }
+    let late = |loads: &[serve::Load]| loads.iter().map(|load| load.over(LATE)).sum::<usize>();
+    let all = |loads: &[serve::Load]| loads.iter().map(|load| load.times.len()).sum::<usize>();
+    let p99 =
+        |loads: &[serve::Load]| middle(loads.iter().map(|load| load.quantile(0.99)).collect());
+    let told = |loads: &[serve::Load]| {
+        format!(
+            "p99 {}, {} of {} over 5 ms",
+            ms(p99(loads)),
+            late(loads),
+            all(loads)
+        )
+    };
+    let half_time = format!(
+        "median {}, p99 {}",
+        ms(half.quantile(0.5)),
+        ms(half.quantile(0.99))
+    );
+    Ok(vec![
+        Row::new(
+            "serve: bodies of ten lines, 16 connections",
+            format!("{rate:.0} requests/s"),
+        )
+        .beside(format!("empty handler {empty_rate:.0} requests/s"))
+        .ratio(rate / empty_rate)
+        .bar("≥ 5 000/s", rate >= RATE),
+        Row::new("… at 2 500 requests/s", half_time)
+            .bar("p99 ≤ 20 ms", half.quantile(0.99) <= 0.020),
+        Row::new(
+            format!("… at 500 requests/s, {version} new versions of the plugin"),
+            told(&swapped),
+        )
+        .beside(format!("without: {}", told(&quiet)))
+        .bar("none more over 5 ms", late(&swapped) <= late(&quiet)),
+    ])
+}
+
+/// The one in the middle.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
