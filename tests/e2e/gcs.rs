@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Case, Place, Store, gzip, numbered};
+use serde_json::json;
+
+use crate::support::{Case, Place, Served, Store, gzip, numbered, plugin};
 
 const LINES: &str = "a\n!corrupt c\n!retry r\n!route side s\n\nb\n";
 
@@ -123,4 +125,57 @@ fn what_is_missing_is_an_error() {
         assert!(error.starts_with(&expected), "{error}");
     }
     place.check("a.txt: a");
+}
+
+#[test]
+fn notifications_of_objects_are_served() {
+    let place = place!();
+    let case = Case::command(["serve", "--listen", "127.0.0.1:0"]);
+    let case = place.reached_by(case).args(["--out", &place.url("out")]);
+    let case = case.args(["--plugin", &plugin("unruly").display().to_string()]);
+    let served = Served::start(case.set("allowed_sources", place.url("in")));
+    let object = |name: &str| {
+        place.put(name, LINES.replace("!route side s\n", ""));
+        let url = place.url(name);
+        let (bucket, key) = url.strip_prefix("gs://").unwrap().split_once('/').unwrap();
+        (bucket.to_owned(), key.to_owned())
+    };
+    let (bucket, key) = object("in/a b+%.txt");
+    let binary = format!(
+        "Content-Type: application/json\nce-specversion: 1.0\nce-id: 1\n\
+         ce-type: google.cloud.storage.object.v1.finalized\n\
+         ce-source: //storage.googleapis.com/projects/_/buckets/{bucket}"
+    );
+    let data = json!({ "bucket": bucket, "name": key });
+    let (bucket, key) = object("in/ü.txt");
+    let push = json!({
+        "subscription": "projects/p/subscriptions/s",
+        "message": {
+            "messageId": "2",
+            "data": "e30=",
+            "attributes": { "eventType": "OBJECT_FINALIZE", "bucketId": bucket, "objectId": key },
+        },
+    });
+    for (headers, event) in [
+        (binary.as_str(), data),
+        ("Content-Type: application/json", push),
+    ] {
+        let answer = served.ask("POST /", headers, event.to_string());
+        let report = &answer.json()["reports"][0];
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(report["Status"], "retry|corrupted", "{report}");
+        assert_eq!(
+            (&report["Loaded"], &report["Processed"]),
+            (&5.into(), &3.into())
+        );
+    }
+    let names: Vec<String> = place.objects().into_keys().collect();
+    for name in ["in/a b+%.txt", "in/ü.txt"] {
+        assert!(
+            names
+                .iter()
+                .any(|known| known.starts_with("out/") && known.ends_with(name)),
+            "{names:?}"
+        );
+    }
 }
