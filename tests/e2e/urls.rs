@@ -290,8 +290,8 @@ fn a_url_that_stalls_is_taken_up_by_pointer() {
         stalling(asked, stream, &body, &stalled.lock().unwrap());
     });
     let case = Case::new("unruly").source(&server.url("/a.txt"));
-    let outcome = timed(case, 1500).run();
-    check_in_time(&outcome, 1500);
+    let outcome = timed(case, 3000).run();
+    check_in_time(&outcome, 3000);
     assert_eq!(outcome.exit, Some(1), "{}", outcome.report().0);
     let mut seen = outcome.lines("out/destination/a.txt");
     assert!(seen.len() > 400);
@@ -333,8 +333,8 @@ fn a_url_that_does_not_answer_ends_in_time() {
     for methods in [&["HEAD", "GET"][..], &["GET"]] {
         let (server, _) = silent(methods);
         let case = Case::new("unruly").source(&server.url("/a.txt"));
-        let outcome = timed(case, 1500).run();
-        check_in_time(&outcome, 1500);
+        let outcome = timed(case, 3000).run();
+        check_in_time(&outcome, 3000);
         check_not_read(&outcome);
     }
 }
@@ -350,8 +350,8 @@ fn a_long_line_that_does_not_end_in_time_is_not_loaded() {
         }
     });
     let case = Case::new("unruly").source(&server.url("/a.txt"));
-    let outcome = timed(case, 1500).set("line_bytes_max", 1000).run();
-    check_in_time(&outcome, 1500);
+    let outcome = timed(case, 3000).set("line_bytes_max", 1000).run();
+    check_in_time(&outcome, 3000);
     outcome.check(&format!(
         "
         exit 1
