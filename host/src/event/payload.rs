@@ -2,8 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
-use super::field::shown;
+use super::field::{shown, string};
 use super::gather::{Carrier, Gather, Lines};
 use super::name::Name;
 use super::shape::envelope;
@@ -25,6 +26,16 @@ pub(super) struct Message<'a> {
     /// Where it came through, and what it is called there.
     pub(super) base: String,
     pub(super) id: &'a str,
+}
+
+/// The attributes of a message: the value of each is the first of these fields that it has.
+pub(super) fn attributes(value: Option<&Value>, fields: &[&str]) -> Vec<(String, String)> {
+    let members = value.and_then(Value::as_object).into_iter().flatten();
+    let read = |(name, value): (&String, &Value)| {
+        let value = fields.iter().find_map(|field| string(value, field))?;
+        Some((name.clone(), value.to_owned()))
+    };
+    members.filter_map(read).collect()
 }
 
 /// What a message brings.

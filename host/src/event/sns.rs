@@ -6,7 +6,7 @@ use super::EventError;
 use super::field::{at, shown, string, text};
 use super::gather::{Carrier, Gather};
 use super::name::{base, last_part};
-use super::payload::{Message, Payload};
+use super::payload::{Message, Payload, attributes};
 
 /// Understands one record of a topic's event.
 pub(super) fn record(
@@ -40,18 +40,9 @@ pub(super) fn message(
         step: "Message",
         payload: Payload::Text(text(value, "Message")?),
         attributes_step: "MessageAttributes",
-        attributes: attributes(value.get("MessageAttributes")),
+        attributes: attributes(value.get("MessageAttributes"), &["Value"]),
         base: base("sns", last_part(topic), ""),
         id: text(value, "MessageId")?,
     };
     message.deliver(carrier, gather, depth)
-}
-
-fn attributes(value: Option<&Value>) -> Vec<(String, String)> {
-    let members = value.and_then(Value::as_object).into_iter().flatten();
-    let read = |(name, value): (&String, &Value)| {
-        let value = string(value, "Value")?;
-        Some((name.clone(), value.to_owned()))
-    };
-    members.filter_map(read).collect()
 }

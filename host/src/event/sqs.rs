@@ -6,7 +6,7 @@ use super::EventError;
 use super::field::{count, string, text};
 use super::gather::{Carrier, Gather};
 use super::name::{base, last_part};
-use super::payload::{Message, Payload};
+use super::payload::{Message, Payload, attributes};
 
 /// The message's id, by which it fails alone; its FIFO group; and how often it was received before.
 pub(super) fn named(record: &Value, carrier: Carrier) -> Carrier {
@@ -30,19 +30,13 @@ pub(super) fn record(
         step: "body",
         payload: Payload::Text(text(record, "body")?),
         attributes_step: "messageAttributes",
-        attributes: attributes(record.get("messageAttributes")),
+        // Text and numbers as they are, bytes in the base64 in which they come.
+        attributes: attributes(
+            record.get("messageAttributes"),
+            &["stringValue", "binaryValue"],
+        ),
         base: base("sqs", last_part(queue), ""),
         id: text(record, "messageId")?,
     };
     message.deliver(carrier, gather, depth)
-}
-
-/// Text and numbers as they are, bytes in the base64 in which they come.
-fn attributes(value: Option<&Value>) -> Vec<(String, String)> {
-    let members = value.and_then(Value::as_object).into_iter().flatten();
-    let read = |(name, value): (&String, &Value)| {
-        let value = string(value, "stringValue").or_else(|| string(value, "binaryValue"))?;
-        Some((name.clone(), value.to_owned()))
-    };
-    members.filter_map(read).collect()
 }
