@@ -326,3 +326,18 @@ fn the_beginning_of_a_long_line_is_not_lost() {
     let left = outcome.lines("out/retry/stdin-retry01");
     assert!(left == ["x".repeat(200_000)]);
 }
+
+#[test]
+fn a_long_line_that_breaks_off_does_not_cut_off_what_still_has_time() {
+    // Reading stops before work does, so the first line ends in time.
+    let input = [b"!sleep 800\n", &[b'x'; 200_000][..]].concat();
+    let case = Case::new("unruly").open_input(input).source("-");
+    let case = timed(case, 3000).set("line_bytes_max", 1000);
+    let outcome = case.set("ordered", false).run();
+    check_in_time(&outcome, 3000);
+    let report = outcome.report();
+    assert_eq!(report.count("Processed"), 1, "{}", report.0);
+    assert_eq!(report.count("RetryErrors"), 0, "{}", report.0);
+    let left = outcome.lines("out/retry/stdin-retry01");
+    assert!(left == ["x".repeat(200_000)]);
+}

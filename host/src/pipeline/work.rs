@@ -129,10 +129,6 @@ impl Run {
         let stop = self.shop.stop.clone();
         let (mut draining, mut cutting) = (false, false);
         loop {
-            if self.beginning.is_some() {
-                // It is the last that was read.
-                return Ok(order);
-            }
             let ended = matches!(feeding, Feeding::Ended(_));
             if ended && order.is_empty() && queue.is_empty() || draining && !queue.is_running() {
                 return Ok(order);
@@ -174,12 +170,14 @@ impl Run {
                 mut bytes,
                 ..
             } => {
-                let beginning = self.router.long(line, offset, &mut bytes).await?;
-                self.beginning = beginning.map(|spool| Left::Beginning {
-                    line,
-                    offset,
-                    spool,
-                });
+                // One that broke off is the last that was read.
+                if let Some(spool) = self.router.long(line, offset, &mut bytes).await? {
+                    self.beginning = Some(Left::Beginning {
+                        line,
+                        offset,
+                        spool,
+                    });
+                }
                 Ok(())
             }
         }
