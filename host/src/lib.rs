@@ -35,6 +35,7 @@ mod pipeline;
 mod pool;
 mod progress;
 mod registry;
+mod rehearsal;
 mod report;
 mod request;
 mod router;
@@ -60,6 +61,7 @@ pub use progress::Progress;
 pub use registry::{
     Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
 };
+pub use rehearsal::{Faulted, Rehearsal};
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
