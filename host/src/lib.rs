@@ -19,6 +19,7 @@
 mod allowed;
 mod batch;
 mod body;
+mod cases;
 mod closer;
 mod completion;
 mod config;
@@ -50,6 +51,7 @@ mod worker;
 
 pub use allowed::AllowedSources;
 pub use body::Body;
+pub use cases::{Case, DiffLine, Difference, Mistake, Observed, Sign, Trial, Verdict};
 pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};

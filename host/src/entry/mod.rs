@@ -12,6 +12,7 @@ pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod stops;
+pub(crate) mod test;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Run the cases of a plugin, and show what differs
+    Test(test::Args),
     /// Compile a component ahead, for `plugin_compiled`
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from
