@@ -41,6 +41,7 @@ mod report;
 mod request;
 mod router;
 mod runtime;
+mod scaffold;
 mod shadow;
 mod signature;
 mod source;
@@ -69,6 +70,7 @@ pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
     Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
 };
+pub use scaffold::{BadName, Language, Scaffold};
 pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

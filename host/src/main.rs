@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
             Command::Check(args) => entry::check::check(args).await,
+            Command::New(args) => entry::new::new(&args),
             Command::Test(args) => entry::test::test(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod lambda;
+pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod run;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Begin a plugin: a folder that builds, tests and runs
+    New(new::Args),
     /// Run the cases of a plugin, and show what differs
     Test(test::Args),
     /// Compile a component ahead, for `plugin_compiled`
