@@ -21,6 +21,8 @@ mod lambda;
 mod plugins;
 mod pointers;
 mod poison;
+mod reasons;
+mod redrive;
 mod s3;
 mod serve;
 mod signals;

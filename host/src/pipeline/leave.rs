@@ -159,7 +159,7 @@ impl Run {
         };
         if loaded == 0 {
             return Err(Error::Timeout {
-                action: "run any line again".to_owned(),
+                action: "run a line again; all is as it was".to_owned(),
             });
         }
         self.left = unread > 0;
