@@ -14,6 +14,8 @@
 //! 6. `destination` makes all that was written visible, or nothing; `completion` keeps, deletes or moves the source;
 //!    `report` says what happened.
 //!
+//! What was not processed can be looked at (`faults`) and run again (`redrive`): as a request over chosen lines.
+//!
 //! [`run`] is the function to read first.
 
 mod allowed;
@@ -26,6 +28,7 @@ mod deadline;
 mod destination;
 mod error;
 mod event;
+mod faults;
 mod feed;
 mod grants;
 mod handover;
@@ -35,6 +38,7 @@ mod outlet;
 mod pipeline;
 mod pool;
 mod progress;
+mod redrive;
 mod registry;
 mod rehearsal;
 mod report;
@@ -58,16 +62,18 @@ pub use config::{
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
+pub use faults::{FaultFile, Group, Kind, Pick, Sample, Survey, Surveyed, pattern};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run, run_shadowed};
 pub use progress::Progress;
+pub use redrive::{Chosen, Redrive};
 pub use registry::{
     Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
 };
 pub use rehearsal::{Faulted, Rehearsal};
 pub use report::{Report, chain};
-pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
+pub use request::{Pointer, Range, Request, Source, attempt_of, is_pointer, is_sidecar, sidecar};
 pub use runtime::{
     Answer, Answering, Answers, Call, Compiled, Extern, GuestContext, HttpBody, HttpFailure,
     HttpFailureKind, Inspection, Instance, Limits, Patience, Plugin, Question, Runtime, digest,

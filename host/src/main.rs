@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match command {
             Command::Run(args) => entry::run::run(args, bars).await,
+            Command::Faults(args) => entry::faults::faults(args).await,
+            Command::Redrive(args) => entry::redrive::redrive(args, bars).await,
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
             Command::Check(args) => entry::check::check(args).await,

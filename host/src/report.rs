@@ -48,6 +48,9 @@ pub struct Report {
     pub counts: Counts,
     /// Lines that were never loaded and are handed over; `null`: not known, as they were never read.
     pub unread: Option<u64>,
+    /// Lines in the object of what was not run again: they were not chosen, or there was no time for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<u64>,
     /// Batches that were run.
     pub batches: u64,
     /// Bytes in them.
@@ -90,6 +93,7 @@ impl Report {
             written: Written::default(),
             counts: Counts::default(),
             unread: Some(0),
+            rest: None,
             batches: 0,
             bytes: 0,
             traps: 0,
@@ -166,6 +170,9 @@ pub struct Written {
     /// The pointer to what was never read.
     #[serde(rename = "ResumeURL", skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    /// Of lines that were to be run again: those that were not.
+    #[serde(rename = "RestURL", skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
 }
 
 /// The books: every loaded line is in exactly one of the others, `partial_retries` apart.

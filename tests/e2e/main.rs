@@ -23,6 +23,8 @@ mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod reasons;
+mod redrive;
 mod s3;
 mod serve;
 mod signals;

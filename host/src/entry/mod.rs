@@ -3,9 +3,12 @@
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
+pub(crate) mod faulted;
+pub(crate) mod faults;
 pub(crate) mod lambda;
 pub(crate) mod plugin;
 pub(crate) mod progress;
+pub(crate) mod redrive;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -43,6 +46,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the lines of sources through a plugin
     Run(run::Args),
+    /// Tell why lines were not processed: faults grouped by reason, with counts and samples
+    Faults(faults::Args),
+    /// Run corrupt, failed or retried lines again, and write what still fails
+    Redrive(redrive::Args),
     /// Run lines and events that come over HTTP
     Serve(serve::Args),
     /// Tell and change which version of the plugin a server runs
