@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod settings;
+pub(crate) mod shown;
 pub(crate) mod sources;
 pub(crate) mod stops;
 
