@@ -3,9 +3,12 @@
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
+pub(crate) mod dev;
 pub(crate) mod lambda;
 pub(crate) mod plugin;
 pub(crate) mod progress;
+pub(crate) mod project;
+pub(crate) mod quantile;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -50,6 +53,8 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Run a sample whenever the component changes, and show what it does on a local page
+    Dev(dev::Args),
     /// Compile a component ahead, for `plugin_compiled`
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from
