@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
             Command::Check(args) => entry::check::check(args).await,
+            Command::Bench(args) => entry::bench::bench(args, bars).await,
             Command::Dev(args) => entry::dev::dev(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),

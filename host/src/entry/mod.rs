@@ -1,5 +1,6 @@
 //! Entry points: they translate between the outside and requests, and nothing else.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Run a sample whenever the component changes, and show what it does on a local page
     Dev(dev::Args),
+    /// Measure how fast lines are run, what each costs, and what that takes on Lambda
+    Bench(bench::Args),
     /// Compile a component ahead, for `plugin_compiled`
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from

@@ -7,7 +7,7 @@ use clap::Args;
 use linemill::{Effective, Layers, Origin};
 
 /// Settings; each overrides the configuration file and `LINEMILL_…` variables.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// Configuration file, TOML or JSON [env: LINEMILL_CONFIG]

@@ -146,8 +146,10 @@ function drawFigures(run) {
   const cut = run.sample.cut ? ` The source goes on: only its first ${count(run.sample.lines)} lines are run (--lines, --bytes).` : "";
   $("notes").replaceChildren(`${run.plugin.name}, ${version}${bytes(run.plugin.bytes)}, sha256 `,
     el("code", { title: run.plugin.digest }, short(run.plugin.digest)), `.${cut}`);
-  const errors = report.Errors.filter((error) => /error|stopped/.test(report.Status) || report.unread === null || error.Count > 0)
-    .slice(0, 5).map((error) => `${error.Error}${error.Count > 1 ? ` (${count(error.Count)} times)` : ""}`);
+  // What is wrong with single lines is said of them below.
+  const errors = (/error|stopped/.test(report.Status) ? report.Errors : []).slice(0, 5)
+    .map((error) => `${error.Error}${error.Count > 1 ? ` (${count(error.Count)} times)` : ""}`);
+  if (report.Unread !== 0) errors.push(report.Unread === null ? "The rest was not read." : `${many(report.Unread, "line was", "lines were")} not read.`);
   if (run.lines_error) errors.push(run.lines_error);
   $("errors").replaceChildren(...errors.map((error) => el("li", {}, error)));
 }
