@@ -70,7 +70,7 @@ pub(crate) async fn dev(args: Args) -> Result<ExitCode> {
     }));
     let listener = listen(args.port).await?;
     say(&format!(
-        "the page is at http://{} (Ctrl-C ends it)",
+        "listening on http://{} (Ctrl-C ends it)",
         listener.local_addr()?
     ));
     let bounds = Bounds {
@@ -150,8 +150,8 @@ impl Desk {
                 Ok(Some(trial)) => self.show(trial),
                 Ok(None) => self.board.unchanged(),
                 Err(error) => {
-                    say(&format!("linemill: {error:#}"));
                     self.board.broken(&error);
+                    say(&format!("linemill: {error:#}"));
                 }
             }
             // The configuration may name another component now.
@@ -197,16 +197,21 @@ impl Desk {
     }
 
     fn show(&self, trial: Trial) {
+        let said = Self::summary(&trial);
+        self.board.ready(trial);
+        say(&said);
+    }
+
+    fn summary(trial: &Trial) -> String {
         let counts = &trial.rehearsal.report.counts;
-        say(&format!(
+        format!(
             "run {}: {}; {} lines, {} of them not processed; {:.1} ms",
             trial.number,
             trial.rehearsal.report.status,
             counts.loaded,
             trial.faulted(),
             trial.rehearsal.time.as_secs_f64() * 1e3,
-        ));
-        self.board.ready(trial);
+        )
     }
 
     /// The local files that a run depends on.

@@ -162,7 +162,7 @@ fn batches(out: &mut String, measured: &Measured) -> std::fmt::Result {
             "recommended {} = {} ({}): the smallest that is about as fast as the fastest",
             best.setting,
             best.value,
-            bytes(best.value as f64)
+            size(best.value)
         ),
         None => writeln!(out, "recommended none: no line was run"),
     }
@@ -244,6 +244,14 @@ fn bytes(value: f64) -> String {
         (_, true, _) => format!("{value:.2} {}", units[at]),
         (_, _, true) => format!("{value:.1} {}", units[at]),
         _ => format!("{value:.0} {}", units[at]),
+    }
+}
+
+/// Sizes of batches are powers of two.
+fn size(bytes: usize) -> String {
+    match bytes {
+        large if large.is_multiple_of(1 << 20) => format!("{} MiB", large >> 20),
+        small => format!("{} KiB", small >> 10),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::entry::shown;
 const LINES_MAX: usize = 2000;
 /// Further ones that are shown because they were not processed, did something else, or cost most.
 const REMARKABLE_MAX: usize = 1000;
+/// So many count as costing most.
+const COSTLY: usize = 10;
 /// Faults that are shown.
 const FAULTS_MAX: usize = 1000;
 /// Of each route, so many lines are shown.
@@ -116,12 +118,14 @@ fn fault(fault: &Faulted) -> Value {
 /// The first lines, and of the others those that are worth a look.
 fn lines(lines: &[Line], difference: Option<&Difference>) -> Vec<Value> {
     let changed = difference.map(Difference::shown).unwrap_or_default();
-    let mut fuel: Vec<u64> = lines.iter().map(|line| line.fuel).collect();
-    fuel.sort_unstable();
-    let costly = fuel.len().checked_sub(10).map_or(0, |at| fuel[at]);
+    let mut costly: Vec<&Line> = lines.iter().collect();
+    costly.sort_by_key(|line| (std::cmp::Reverse(line.fuel), line.number));
+    costly.truncate(COSTLY);
     let (first, others) = lines.split_at(lines.len().min(LINES_MAX));
     let remarkable = others.iter().filter(|line| {
-        line.kind != "processed" || changed.contains(&line.number) || line.fuel >= costly
+        line.kind != "processed"
+            || changed.contains(&line.number)
+            || costly.iter().any(|other| other.number == line.number)
     });
     let all = first.iter().chain(remarkable.take(REMARKABLE_MAX));
     all.map(|line| {
