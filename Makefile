@@ -18,9 +18,10 @@ demo: host plugins
 	@echo; echo "bad lines, and why ($(DEMO)/corruption/...):"
 	@cat $(DEMO)/corruption/plugins/ndjson-filter/sample/events.ndjson.faults.ndjson
 
-# Tests whose server cannot be had say that they are skipped.
+# Tests whose server or browser cannot be had say that they are skipped.
 test: host plugins guests
 	.ci/servers || echo "going on without servers"
+	.ci/browser || echo "going on without a browser"
 	cargo test --release --workspace
 
 bench: host plugins guests

@@ -71,6 +71,8 @@ pub use redrive::{Chosen, Redrive};
 pub use registry::{
     Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
 };
+pub use rehearsal::costs::{Cost, Did, Meter};
+pub use rehearsal::sample::Sample;
 pub use rehearsal::{Faulted, Rehearsal};
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, Source, attempt_of, is_pointer, is_sidecar, sidecar};
