@@ -21,6 +21,7 @@
 mod allowed;
 mod batch;
 mod body;
+mod cases;
 mod closer;
 mod completion;
 mod config;
@@ -45,6 +46,7 @@ mod report;
 mod request;
 mod router;
 mod runtime;
+mod scaffold;
 mod shadow;
 mod signature;
 mod source;
@@ -55,6 +57,7 @@ mod worker;
 
 pub use allowed::AllowedSources;
 pub use body::Body;
+pub use cases::{Case, DiffLine, Difference, Mistake, Observed, Sign, Trial, Verdict};
 pub use config::{
     Config, ConfigError, DirGrant, Effective, Grants, HttpGrant, Layers, Origin, ShadowMode,
     mask_secrets,
@@ -62,7 +65,7 @@ pub use config::{
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
-pub use faults::{FaultFile, Group, Kind, Pick, Sample, Survey, Surveyed, pattern};
+pub use faults::{Example, FaultFile, Group, Kind, Pick, Survey, Surveyed, pattern};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run, run_shadowed};
@@ -80,6 +83,7 @@ pub use runtime::{
     Answer, Answering, Answers, Call, Compiled, Extern, GuestContext, HttpBody, HttpFailure,
     HttpFailureKind, Inspection, Instance, Limits, Patience, Plugin, Question, Runtime, digest,
 };
+pub use scaffold::{BadName, Language, Scaffold};
 pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

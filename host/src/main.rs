@@ -41,6 +41,8 @@ fn main() -> ExitCode {
             Command::Check(args) => entry::check::check(args).await,
             Command::Bench(args) => entry::bench::bench(args, bars).await,
             Command::Dev(args) => entry::dev::dev(args).await,
+            Command::New(args) => entry::new::new(&args),
+            Command::Test(args) => entry::test::test(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),
             Command::Lambda(args) => entry::lambda::serve(args, begun).await,

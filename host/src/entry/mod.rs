@@ -8,6 +8,7 @@ pub(crate) mod dev;
 pub(crate) mod faulted;
 pub(crate) mod faults;
 pub(crate) mod lambda;
+pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod project;
@@ -20,6 +21,7 @@ pub(crate) mod settings;
 pub(crate) mod shown;
 pub(crate) mod sources;
 pub(crate) mod stops;
+pub(crate) mod test;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Begin a plugin: a folder that builds, tests and runs
+    New(new::Args),
+    /// Run the cases of a plugin, and show what differs
+    Test(test::Args),
     /// Run a sample whenever the component changes, and show what it does on a local page
     Dev(dev::Args),
     /// Measure how fast lines are run, what each costs, and what that takes on Lambda
