@@ -3,6 +3,7 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod bench;
 mod check;
 mod command_line;
 mod compile;
@@ -11,6 +12,7 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod dev;
 mod entries;
 mod faults;
 mod forerunner;
@@ -23,6 +25,8 @@ mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod reasons;
+mod redrive;
 mod s3;
 mod serve;
 mod signals;
