@@ -58,7 +58,7 @@ pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mas
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
-pub use faults::{FaultFile, Group, Kind, Pick, Sample, Survey, Surveyed, pattern};
+pub use faults::{FaultFile, Group, Kind, Pick, Sample, Survey, Surveyed, pattern, printable};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run, run_shadowed};
