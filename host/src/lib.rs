@@ -21,6 +21,7 @@
 mod allowed;
 mod batch;
 mod body;
+mod cases;
 mod closer;
 mod completion;
 mod config;
@@ -30,6 +31,7 @@ mod error;
 mod event;
 mod faults;
 mod feed;
+mod grants;
 mod handover;
 mod order;
 mod outcome;
@@ -44,6 +46,7 @@ mod report;
 mod request;
 mod router;
 mod runtime;
+mod scaffold;
 mod shadow;
 mod signature;
 mod source;
@@ -54,11 +57,15 @@ mod worker;
 
 pub use allowed::AllowedSources;
 pub use body::Body;
-pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
+pub use cases::{Case, DiffLine, Difference, Mistake, Observed, Sign, Trial, Verdict};
+pub use config::{
+    Config, ConfigError, DirGrant, Effective, Grants, HttpGrant, Layers, Origin, ShadowMode,
+    mask_secrets,
+};
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
-pub use faults::{FaultFile, Group, Kind, Pick, Sample, Survey, Surveyed, pattern, printable};
+pub use faults::{Example, FaultFile, Group, Kind, Pick, Survey, Surveyed, pattern, printable};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run, run_shadowed};
@@ -67,12 +74,16 @@ pub use redrive::{Chosen, Redrive};
 pub use registry::{
     Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
 };
+pub use rehearsal::costs::{Cost, Did, Meter};
+pub use rehearsal::sample::Sample;
 pub use rehearsal::{Faulted, Rehearsal};
 pub use report::{Report, chain};
 pub use request::{Pointer, Range, Request, Source, attempt_of, is_pointer, is_sidecar, sidecar};
 pub use runtime::{
-    Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
+    Answer, Answering, Answers, Call, Compiled, Extern, GuestContext, HttpBody, HttpFailure,
+    HttpFailureKind, Inspection, Instance, Limits, Patience, Plugin, Question, Runtime, digest,
 };
+pub use scaffold::{BadName, Language, Scaffold};
 pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};
 pub use storage::Storage;

@@ -3,6 +3,7 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod bench;
 mod check;
 mod command_line;
 mod compile;
@@ -11,13 +12,16 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod dev;
 mod entries;
 mod faults;
 mod forerunner;
 mod gcs;
+mod grants;
 mod instances;
 mod kill;
 mod lambda;
+mod lookups;
 mod plugins;
 mod pointers;
 mod poison;

@@ -43,7 +43,7 @@ pub struct Group {
     /// Digests of plugins that ran them, the first few.
     pub plugins: Vec<String>,
     /// Some of the lines.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<Example>,
     #[serde(skip)]
     last_file: usize,
 }
@@ -51,7 +51,7 @@ pub struct Group {
 /// A line as a sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Sample {
+pub struct Example {
     /// The faults file.
     pub file: String,
     /// Number of the line in its source.
@@ -113,7 +113,7 @@ impl Groups {
         if let Some((text, len)) = text
             && group.samples.len() < samples
         {
-            group.samples.push(Sample {
+            group.samples.push(Example {
                 file: name.to_owned(),
                 line: row.line,
                 offset: row.offset,
