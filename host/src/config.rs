@@ -6,6 +6,7 @@
 mod check;
 mod effective;
 mod file;
+mod grants;
 mod layers;
 mod value;
 
@@ -18,9 +19,10 @@ use thiserror::Error;
 use crate::request::join;
 use check::template_problem;
 
-pub(crate) use check::is_digest;
+pub(crate) use check::{is_digest, is_route_name};
 
 pub use effective::{Effective, mask_secrets};
+pub use grants::{DirGrant, Grants, HttpGrant};
 pub use layers::{Layers, Origin};
 
 const KIB: usize = 1024;
@@ -100,6 +102,8 @@ pub struct Config {
     /// Settings handed to the plugin, all as text. Default: none.
     #[serde(deserialize_with = "value::texts")]
     pub settings: BTreeMap<String, String>,
+    /// What the plugin may reach besides its lines: servers, variables, folders. Default: nothing.
+    pub grants: Grants,
 
     /// Instances that work at the same time, 1 to 1000. Default: the number of cores.
     #[serde(deserialize_with = "value::number")]
@@ -113,6 +117,10 @@ pub struct Config {
     /// Fixed number of lines in a batch. Default: none, sizes adapt.
     #[serde(deserialize_with = "value::maybe_number")]
     pub batch_lines: Option<usize>,
+    /// Batches that an instance is given before a fresh one takes its place; with 1 each has an instance of its own.
+    /// Default: none, an instance works until its request ends.
+    #[serde(deserialize_with = "value::maybe_number")]
+    pub instance_batches_max: Option<u64>,
     /// Longest line that a plugin is given, in bytes; longer ones are corrupt. Default: 16 MiB.
     #[serde(deserialize_with = "value::size")]
     pub line_bytes_max: usize,
@@ -277,10 +285,12 @@ impl Default for Config {
             corruption_url: None,
             routes: BTreeMap::new(),
             settings: BTreeMap::new(),
+            grants: Grants::default(),
             concurrency: cores(),
             batch_bytes_max: 512 * KIB,
             batch_bytes: None,
             batch_lines: None,
+            instance_batches_max: None,
             line_bytes_max: 16 * MIB,
             output_bytes_max: 16 * MIB,
             partials_bytes_max: 64 * MIB,

@@ -74,6 +74,20 @@ impl Rehearsal {
         lines: Bytes,
         stop: Arc<Stop>,
     ) -> Result<Self> {
+        let request = Request::with_body(name, Body::bytes(lines));
+        Self::of(plugin, config, request, stop).await
+    }
+
+    /// The same with a request that says more; its lines come with it.
+    ///
+    /// # Errors
+    /// What was written cannot be read back. What goes wrong in the request itself is in the report.
+    pub async fn of(
+        plugin: &Plugin,
+        config: &Config,
+        request: Request,
+        stop: Arc<Stop>,
+    ) -> Result<Self> {
         let base = format!("memory://rehearsal/{}", uuid::Uuid::new_v4());
         let storage = Storage::new();
         let host = Host {
@@ -82,7 +96,6 @@ impl Rehearsal {
             progress: Arc::new(Progress::default()),
             cwd: "/".into(),
         };
-        let request = Request::with_body(name, Body::bytes(lines));
         let start = Instant::now();
         let report = pipeline::run(&host, plugin, request, stop).await;
         let time = start.elapsed();

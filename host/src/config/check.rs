@@ -12,7 +12,7 @@ use crate::signature::PublicKey;
 /// The largest number that TOML can hold.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 /// Longer than anybody means to wait.
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -49,6 +49,9 @@ impl Config {
         self.check_choices(problems);
         self.check_templates(problems);
         self.check_collisions(problems);
+        for (name, message) in self.grants.problems() {
+            problems.add(name, message);
+        }
     }
 
     fn check_needs(&self, problems: &mut Problems) {
@@ -103,6 +106,11 @@ impl Config {
             ("batch_bytes_max", of(self.batch_bytes_max), bytes.clone()),
             ("batch_bytes", self.batch_bytes.and_then(of), bytes.clone()),
             ("batch_lines", self.batch_lines.and_then(of), count.clone()),
+            (
+                "instance_batches_max",
+                self.instance_batches_max,
+                count.clone(),
+            ),
             ("line_bytes_max", of(self.line_bytes_max), bytes.clone()),
             ("output_bytes_max", of(self.output_bytes_max), bytes.clone()),
             (
@@ -144,6 +152,7 @@ impl Config {
             ("grace_ms", Some(self.grace_ms), 0..=DAY_MS),
         ]
         .into_iter()
+        .chain(self.grants.ranges())
         .filter_map(|(name, value, range)| Some((name, value?, range)))
     }
 
@@ -302,7 +311,8 @@ pub(crate) fn is_digest(text: &str) -> bool {
         .is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))
 }
 
-fn is_route_name(name: &str) -> bool {
+/// Whether a route can be called that.
+pub(crate) fn is_route_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()

@@ -5,11 +5,15 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod dev;
+pub(crate) mod faulted;
+pub(crate) mod faults;
 pub(crate) mod lambda;
+pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod project;
 pub(crate) mod quantile;
+pub(crate) mod redrive;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -17,6 +21,7 @@ pub(crate) mod settings;
 pub(crate) mod shown;
 pub(crate) mod sources;
 pub(crate) mod stops;
+pub(crate) mod test;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -48,12 +53,20 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the lines of sources through a plugin
     Run(run::Args),
+    /// Tell why lines were not processed: faults grouped by reason, with counts and samples
+    Faults(faults::Args),
+    /// Run corrupt, failed or retried lines again, and write what still fails
+    Redrive(redrive::Args),
     /// Run lines and events that come over HTTP
     Serve(serve::Args),
     /// Tell and change which version of the plugin a server runs
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Begin a plugin: a folder that builds, tests and runs
+    New(new::Args),
+    /// Run the cases of a plugin, and show what differs
+    Test(test::Args),
     /// Run a sample whenever the component changes, and show what it does on a local page
     Dev(dev::Args),
     /// Measure how fast lines are run, what each costs, and what that takes on Lambda
@@ -138,5 +151,6 @@ fn limits(config: &Config, requests: usize) -> Limits {
         // are tried out beside them.
         instances: (config.concurrency + 1) * requests + TRIAL_INSTANCES,
         cache_dir: config.cache_dir.clone(),
+        grants: config.grants.clone(),
     }
 }

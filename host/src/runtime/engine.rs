@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::runtime::Handle;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::answers::Answers;
+use super::granted::Granted;
 use super::linker;
+use super::network::Network;
 use super::state::State;
 use super::threads::Threads;
+use crate::config::Grants;
 
 /// How much fuel a plugin burns before its thread looks up: seldom enough to cost nothing, often enough to stop a
 /// spinning plugin within a few milliseconds.
@@ -18,7 +22,7 @@ pub(super) const YIELD_FUEL: u64 = 5_000_000;
 /// Bytes of a freed memory that are zeroed rather than given back to the system.
 const KEEP_RESIDENT: usize = 256 * 1024;
 /// Core modules, memories and tables that one component may consist of.
-const CORE_INSTANCES: u32 = 24;
+const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
 
@@ -33,6 +37,8 @@ pub struct Limits {
     pub instances: usize,
     /// Where compiled code is kept; `None`: in the user's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// What plugins may reach besides their lines.
+    pub grants: Grants,
 }
 
 /// The engine, what plugins may import, and the threads that they run on.
@@ -40,6 +46,10 @@ pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
     pub(super) limits: Limits,
+    /// Variables and folders.
+    pub(super) granted: Granted,
+    /// What answers HTTP requests, for all instances.
+    pub(super) answers: Arc<dyn Answers>,
     threads: Threads,
 }
 
@@ -47,7 +57,8 @@ impl Runtime {
     /// Sets the engine up.
     ///
     /// # Errors
-    /// When the machine cannot run it: no threads, or an engine configuration that this build does not support.
+    /// When the machine cannot run it: no threads, or an engine configuration that this build does not support; or
+    /// when something that is granted is not there.
     pub fn new(limits: Limits) -> Result<Arc<Self>> {
         Self::with(config(), limits)
     }
@@ -74,10 +85,13 @@ impl Runtime {
             tracing::warn!("no pooled instances, instances are allocated one by one: {error:#}");
             unpooled(config)
         })?;
-        let linker = linker::baseline(&engine)?;
+        let linker = linker::linker(&engine, !limits.grants.http.is_empty())?;
+        let network = Network::new(&limits.grants).map_err(|why| anyhow!("grants.http {why}"))?;
         Ok(Arc::new(Runtime {
             engine,
             linker,
+            granted: Granted::new(&limits.grants)?,
+            answers: Arc::new(network),
             limits,
             threads: Threads::start()?,
         }))
@@ -116,7 +130,7 @@ fn pooled(mut config: Config, limits: &Limits) -> Result<Engine> {
     let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX).max(4);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES / 4))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(instances.saturating_mul(TABLES / 2))
         .total_stacks(instances)

@@ -1,4 +1,4 @@
-//! What an instance carries: its request, its WASI with nothing granted, and the limits of its memory.
+//! What an instance carries: its request, its WASI with what is granted, and the limits of its memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::contract::{host, types};
+use super::engine::Runtime;
+use super::http::Http;
 use super::stdio::Printed;
 use crate::deadline::Deadline;
 use crate::outcome::cut;
@@ -138,40 +140,44 @@ pub(super) struct State {
     guest: Arc<GuestContext>,
     wasi: WasiCtx,
     table: ResourceTable,
+    pub(super) http: Http,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
 }
 
 impl State {
-    pub(super) fn new(
-        guest: &Arc<GuestContext>,
-        memory_bytes_max: usize,
-        table_elements_max: usize,
-    ) -> Self {
+    /// # Errors
+    /// Something that is granted is gone.
+    pub(super) fn new(guest: &Arc<GuestContext>, runtime: &Runtime) -> Result<Self, String> {
         let stderr = Printed::new("stderr", Level::Warn, guest.clone());
-        let wasi = WasiCtxBuilder::new()
-            .stdout(Printed::new("stdout", Level::Info, guest.clone()))
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(Printed::new("stdout", Level::Info, guest.clone()))
             .stderr(stderr.clone())
             .insecure_random_seed(SEED)
             .insecure_random(Deterministic::new(SEED.to_le_bytes().to_vec()))
             .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .allow_udp(false);
+        runtime.granted.give(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
-            memory_bytes_max,
-            table_elements_max,
+            memory_bytes_max: runtime.limits.memory_bytes_max,
+            table_elements_max: runtime.limits.table_elements_max,
             memory_bytes: 0,
             denied: None,
         };
-        State {
+        Ok(State {
             guest: guest.clone(),
-            wasi,
+            wasi: wasi.build(),
             table,
+            http: Http::new(runtime.answers.clone(), guest.clone()),
             stderr,
             growth,
-        }
+        })
+    }
+
+    pub(super) fn http_and_table(&mut self) -> (&mut Http, &mut ResourceTable) {
+        (&mut self.http, &mut self.table)
     }
 }
 
