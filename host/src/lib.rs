@@ -19,6 +19,7 @@
 mod allowed;
 mod batch;
 mod body;
+mod capsule;
 mod closer;
 mod completion;
 mod config;
@@ -36,6 +37,7 @@ mod pool;
 mod progress;
 mod registry;
 mod rehearsal;
+mod replay;
 mod report;
 mod request;
 mod router;
@@ -50,6 +52,7 @@ mod worker;
 
 pub use allowed::AllowedSources;
 pub use body::Body;
+pub use capsule::{Capsule, CapsuleError, Ended, Shrink, redact_text};
 pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
@@ -62,7 +65,8 @@ pub use registry::{
     Checked, Choice, Polling, Registry, Role, Status, TRIAL_INSTANCES, fetch_plugin, load_plugin,
 };
 pub use rehearsal::{Faulted, Rehearsal};
-pub use report::{Report, chain};
+pub use replay::{Replay, Replayed};
+pub use report::{PluginId, Report, chain};
 pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
     Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             Command::Run(args) => entry::run::run(args, bars).await,
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
+            Command::Replay(args) => entry::replay::replay(args).await,
             Command::Check(args) => entry::check::check(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod lambda;
 pub(crate) mod plugin;
 pub(crate) mod progress;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Run recorded failures again: reproduce them, try a fix, make them smaller
+    Replay(replay::Args),
     /// Compile a component ahead, for `plugin_compiled`
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from

@@ -9,9 +9,10 @@ mod linker;
 mod plugin;
 mod state;
 mod stdio;
+mod taped;
 mod threads;
 
 pub use compiled::Compiled;
-pub use engine::{Limits, Runtime};
+pub use engine::{ENGINE, Limits, Runtime};
 pub use instance::{Call, GuestContext, Instance, Returned};
 pub use plugin::{Extern, Inspection, Plugin, digest};

@@ -11,6 +11,8 @@ use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use super::contract::{host, types};
 use super::stdio::Printed;
+use super::taped::{self, TapedMonotonicClock, TapedWallClock};
+use crate::capsule::{Answers, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::cut;
 
@@ -39,6 +41,8 @@ pub struct GuestContext {
     pub deadline: Deadline,
     /// Name of the plugin, for its log events.
     pub plugin: String,
+    /// Where answers come from that differ from run to run, and whether they are kept.
+    pub answers: Answers,
     context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
@@ -61,6 +65,7 @@ impl GuestContext {
             settings: Arc::default(),
             deadline,
             plugin: plugin.to_owned(),
+            answers: Answers::Live,
             context: OnceLock::new(),
             logs: LogBudget {
                 events_max,
@@ -79,6 +84,11 @@ impl GuestContext {
     /// Whether `pre` has run.
     pub fn is_open(&self) -> bool {
         self.context.get().is_some()
+    }
+
+    /// What `pre` returned; empty until then.
+    pub fn context(&self) -> &[u8] {
+        self.context.get().map_or(&[], |(context, _)| context)
     }
 
     /// Fuel that `pre` used.
@@ -140,6 +150,8 @@ pub(super) struct State {
     table: ResourceTable,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
+    /// What the host answers, where it is kept or played back.
+    pub(super) tape: Option<Tape>,
 }
 
 impl State {
@@ -149,14 +161,18 @@ impl State {
         table_elements_max: usize,
     ) -> Self {
         let stderr = Printed::new("stderr", Level::Warn, guest.clone());
-        let wasi = WasiCtxBuilder::new()
-            .stdout(Printed::new("stdout", Level::Info, guest.clone()))
+        let tape = Tape::new(&guest.answers);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(Printed::new("stdout", Level::Info, guest.clone()))
             .stderr(stderr.clone())
             .insecure_random_seed(SEED)
             .insecure_random(Deterministic::new(SEED.to_le_bytes().to_vec()))
             .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .allow_udp(false);
+        if let Some(tape) = &tape {
+            wasi.wall_clock(TapedWallClock(tape.clone()))
+                .monotonic_clock(TapedMonotonicClock::new(tape.clone()));
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
@@ -166,10 +182,11 @@ impl State {
         };
         State {
             guest: guest.clone(),
-            wasi,
+            wasi: wasi.build(),
             table,
             stderr,
             growth,
+            tape,
         }
     }
 }
@@ -187,10 +204,7 @@ impl types::Host for State {}
 
 impl host::Host for State {
     fn context(&mut self) -> wasmtime::Result<Vec<u8>> {
-        let context = self.guest.context.get();
-        Ok(context
-            .map(|(context, _)| context.clone())
-            .unwrap_or_default())
+        Ok(self.guest.context().to_vec())
     }
 
     fn setting(&mut self, name: String) -> wasmtime::Result<Option<String>> {
@@ -198,7 +212,11 @@ impl host::Host for State {
     }
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.guest.deadline.remaining_ms(Instant::now()))
+        let live = || self.guest.deadline.remaining_ms(Instant::now());
+        Ok(match &self.tape {
+            Some(tape) => taped::remaining_ms(tape, live),
+            None => live(),
+        })
     }
 
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {

@@ -1,0 +1,1 @@
+//! Tests of what is taken for a capsule, and what is not.
