@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn work_is_bounded() {
         let text = "ab".repeat(5000);
-        let (_, tried) = shrink(&text, 50, |text| text.contains("aba"));
-        assert_eq!(tried, 50);
+        let (_, tried) = shrink(&text, 10, |text| text.contains("aba"));
+        assert_eq!(tried, 10);
         let (best, tried) = shrink(&text, 1_000_000, |other| other.len() == text.len());
         assert_eq!(best, text);
         assert!(tried < 3 * text.len(), "{tried} tries");
