@@ -24,7 +24,7 @@ pub use ended::Ended;
 pub use keeper::{Capture, Keeper, Parts};
 pub use redact::redact_text;
 pub use shrink::Shrink;
-pub use tape::{Answer, Answers, Recorded, Said, Tape};
+pub use tape::{Answer, Memory, Recorded, Said, Tape};
 
 /// The format that is written.
 const VERSION: u64 = 1;

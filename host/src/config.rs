@@ -6,6 +6,7 @@
 mod check;
 mod effective;
 mod file;
+mod grants;
 mod layers;
 mod value;
 
@@ -22,6 +23,7 @@ pub(crate) use check::is_digest;
 pub(crate) use effective::is_secret;
 
 pub use effective::{Effective, mask_secrets};
+pub use grants::{DirGrant, Grants, HttpGrant};
 pub use layers::{Layers, Origin};
 
 const KIB: usize = 1024;
@@ -101,6 +103,8 @@ pub struct Config {
     /// Settings handed to the plugin, all as text. Default: none.
     #[serde(deserialize_with = "value::texts")]
     pub settings: BTreeMap<String, String>,
+    /// What the plugin may reach besides its lines: servers, variables, folders. Default: nothing.
+    pub grants: Grants,
 
     /// Instances that work at the same time, 1 to 1000. Default: the number of cores.
     #[serde(deserialize_with = "value::number")]
@@ -307,6 +311,7 @@ impl Default for Config {
             corruption_url: None,
             routes: BTreeMap::new(),
             settings: BTreeMap::new(),
+            grants: Grants::default(),
             concurrency: cores(),
             batch_bytes_max: 512 * KIB,
             batch_bytes: None,

@@ -28,6 +28,7 @@ mod destination;
 mod error;
 mod event;
 mod feed;
+mod grants;
 mod handover;
 mod order;
 mod outcome;
@@ -53,7 +54,10 @@ mod worker;
 pub use allowed::AllowedSources;
 pub use body::Body;
 pub use capsule::{Capsule, CapsuleError, Ended, Shrink, redact_text};
-pub use config::{Config, ConfigError, Effective, Layers, Origin, ShadowMode, mask_secrets};
+pub use config::{
+    Config, ConfigError, DirGrant, Effective, Grants, HttpGrant, Layers, Origin, ShadowMode,
+    mask_secrets,
+};
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
@@ -69,7 +73,8 @@ pub use replay::{Replay, Replayed};
 pub use report::{PluginId, Report, chain};
 pub use request::{Pointer, Range, Request, Source, is_pointer, is_sidecar};
 pub use runtime::{
-    Call, Compiled, Extern, GuestContext, Inspection, Instance, Limits, Plugin, Runtime, digest,
+    Answer, Answering, Answers, Call, Compiled, Extern, GuestContext, HttpBody, HttpFailure,
+    HttpFailureKind, Inspection, Instance, Limits, Patience, Plugin, Question, Runtime, digest,
 };
 pub use shadow::{Comparison, Shadow};
 pub use stop::{Reason, Stop};

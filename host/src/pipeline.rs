@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::capsule::{Answers, Keeper};
+use crate::capsule::{Keeper, Memory};
 use crate::closer::Closer;
 use crate::completion::{self, Action};
 use crate::config::{self, CapsuleMode, Completion, Config};
@@ -348,7 +348,7 @@ fn guest_context(
     guest.attributes.clone_from(&request.attributes);
     guest.settings = Arc::new(config.settings.clone());
     if config.capsules != CapsuleMode::Off {
-        guest.answers = Answers::Kept;
+        guest.answers = Memory::Kept;
     }
     guest
 }

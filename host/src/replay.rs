@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::count_lines;
-use crate::capsule::{Answers, Capsule, Ended, Recorded, Shrink};
+use crate::capsule::{Capsule, Ended, Memory, Recorded, Shrink};
 use crate::deadline::Deadline;
 use crate::outcome::{self, Failure, Outcome, Trap};
 use crate::runtime::{Call, GuestContext, Instance, Plugin};
@@ -184,7 +184,7 @@ fn guest(capsule: &Capsule, settings: &BTreeMap<String, String>) -> GuestContext
         }
     }
     guest.settings = Arc::new(known);
-    guest.answers = Answers::Earlier(capsule.answers.clone().into());
+    guest.answers = Memory::Earlier(capsule.answers.clone().into());
     guest.open(capsule.context.clone(), 0);
     guest
 }

@@ -30,6 +30,7 @@ impl Mill {
             table_elements_max: config.table_elements_max,
             instances: config.concurrency.max(2) + 1,
             cache_dir: Some(cache_dir),
+            grants: config.grants,
         })?;
         let io = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -78,7 +78,7 @@ pub struct Recorded {
 
 /// Where the answers to an instance come from.
 #[derive(Clone, Debug, Default)]
-pub enum Answers {
+pub enum Memory {
     /// From this machine, now.
     #[default]
     Live,
@@ -111,11 +111,11 @@ struct Playing {
 
 impl Tape {
     /// A tape for a fresh instance; none where nothing is to be kept.
-    pub fn new(answers: &Answers) -> Option<Tape> {
+    pub fn new(answers: &Memory) -> Option<Tape> {
         let playing = match answers {
-            Answers::Live => return None,
-            Answers::Kept => None,
-            Answers::Earlier(said) => Some(Playing {
+            Memory::Live => return None,
+            Memory::Kept => None,
+            Memory::Earlier(said) => Some(Playing {
                 said: said.clone(),
                 at: 0,
                 times: 0,
@@ -270,7 +270,7 @@ mod tests {
 
     /// What three calls of remaining-ms and one of the clock leave.
     fn recorded() -> Recorded {
-        let tape = Tape::new(&Answers::Kept).expect("it is kept");
+        let tape = Tape::new(&Memory::Kept).expect("it is kept");
         assert_eq!(
             [7, 7, 6].map(|live| remaining(&tape, live)),
             [7, 7, 6],
@@ -283,14 +283,14 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_unless_asked() {
-        assert!(Tape::new(&Answers::Live).is_none());
+        assert!(Tape::new(&Memory::Live).is_none());
     }
 
     #[test]
     fn plays_what_was_recorded() {
         let said = recorded().said;
         assert_eq!(said.len(), 3, "repeated answers are one: {said:?}");
-        let tape = Tape::new(&Answers::Earlier(said.into())).expect("it plays");
+        let tape = Tape::new(&Memory::Earlier(said.into())).expect("it plays");
         assert_eq!([0; 3].map(|live| remaining(&tape, live)), [7, 7, 6]);
         assert_eq!(clock(&tape, 0), 100);
         assert_eq!(tape.divergence(), None);
@@ -322,7 +322,7 @@ mod tests {
             ),
         ];
         for (asks, clocks, told) in table {
-            let tape = Tape::new(&Answers::Earlier(recorded().said.into())).expect("it plays");
+            let tape = Tape::new(&Memory::Earlier(recorded().said.into())).expect("it plays");
             (0..asks).for_each(|_| drop(remaining(&tape, 1)));
             (0..clocks).for_each(|_| drop(clock(&tape, 1)));
             assert_eq!(tape.divergence().as_deref(), Some(told));
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_tape_has_an_end() {
-        let tape = Tape::new(&Answers::Kept).expect("it is kept");
+        let tape = Tape::new(&Memory::Kept).expect("it is kept");
         for now in 0..100_000 {
             clock(&tape, now);
         }

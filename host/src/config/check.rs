@@ -13,7 +13,7 @@ use crate::signature::PublicKey;
 /// The largest number that TOML can hold.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 /// Longer than anybody means to wait.
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -50,6 +50,9 @@ impl Config {
         self.check_choices(problems);
         self.check_templates(problems);
         self.check_collisions(problems);
+        for (name, message) in self.grants.problems() {
+            problems.add(name, message);
+        }
     }
 
     fn check_needs(&self, problems: &mut Problems) {
@@ -151,6 +154,7 @@ impl Config {
             ("grace_ms", Some(self.grace_ms), 0..=DAY_MS),
         ]
         .into_iter()
+        .chain(self.grants.ranges())
         .filter_map(|(name, value, range)| Some((name, value?, range)))
     }
 

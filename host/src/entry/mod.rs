@@ -132,5 +132,6 @@ fn limits(config: &Config, requests: usize) -> Limits {
         // are tried out beside them.
         instances: (config.concurrency + 1) * requests + TRIAL_INSTANCES,
         cache_dir: config.cache_dir.clone(),
+        grants: config.grants.clone(),
     }
 }

@@ -61,8 +61,11 @@ impl Instance {
         guest: &Arc<GuestContext>,
         call: &Call,
     ) -> Result<Self, Trap> {
-        let limits = &plugin.runtime.limits;
-        let state = State::new(guest, limits.memory_bytes_max, limits.table_elements_max);
+        let state = State::new(guest, &plugin.runtime).map_err(|message| Trap {
+            kind: TrapKind::Trap,
+            message,
+            fuel: 0,
+        })?;
         let mut store = Store::new(&plugin.runtime.engine, state);
         store.limiter(|state| &mut state.growth);
         refuel(&mut store, call);
@@ -267,6 +270,7 @@ async fn bounded<T>(call: impl Future<Output = wasmtime::Result<T>>, limits: &Ca
 }
 
 fn refuel(store: &mut Store<State>, call: &Call) {
+    store.data_mut().http.begin(call.until.min(call.cut_at));
     let fueled = store
         .set_fuel(call.fuel)
         .and_then(|()| store.fuel_async_yield_interval(Some(YIELD_FUEL)));

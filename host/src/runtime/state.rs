@@ -1,4 +1,4 @@
-//! What an instance carries: its request, its WASI with nothing granted, and the limits of its memory.
+//! What an instance carries: its request, its WASI with what is granted, and the limits of its memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::contract::{host, types};
+use super::engine::Runtime;
+use super::http::Http;
 use super::stdio::Printed;
 use super::taped::{self, TapedMonotonicClock, TapedWallClock};
-use crate::capsule::{Answers, Tape};
+use crate::capsule::{Memory, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::cut;
 
@@ -42,7 +44,7 @@ pub struct GuestContext {
     /// Name of the plugin, for its log events.
     pub plugin: String,
     /// Where answers come from that differ from run to run, and whether they are kept.
-    pub answers: Answers,
+    pub answers: Memory,
     context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
@@ -65,7 +67,7 @@ impl GuestContext {
             settings: Arc::default(),
             deadline,
             plugin: plugin.to_owned(),
-            answers: Answers::Live,
+            answers: Memory::Live,
             context: OnceLock::new(),
             logs: LogBudget {
                 events_max,
@@ -148,6 +150,7 @@ pub(super) struct State {
     guest: Arc<GuestContext>,
     wasi: WasiCtx,
     table: ResourceTable,
+    pub(super) http: Http,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
     /// What the host answers, where it is kept or played back.
@@ -155,11 +158,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(
-        guest: &Arc<GuestContext>,
-        memory_bytes_max: usize,
-        table_elements_max: usize,
-    ) -> Self {
+    /// # Errors
+    /// Something that is granted is gone.
+    pub(super) fn new(guest: &Arc<GuestContext>, runtime: &Runtime) -> Result<Self, String> {
         let stderr = Printed::new("stderr", Level::Warn, guest.clone());
         let tape = Tape::new(&guest.answers);
         let mut wasi = WasiCtxBuilder::new();
@@ -173,21 +174,27 @@ impl State {
             wasi.wall_clock(TapedWallClock(tape.clone()))
                 .monotonic_clock(TapedMonotonicClock::new(tape.clone()));
         }
+        runtime.granted.give(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
-            memory_bytes_max,
-            table_elements_max,
+            memory_bytes_max: runtime.limits.memory_bytes_max,
+            table_elements_max: runtime.limits.table_elements_max,
             denied: None,
         };
-        State {
+        Ok(State {
             guest: guest.clone(),
             wasi: wasi.build(),
             table,
+            http: Http::new(runtime.answers.clone(), guest.clone()),
             stderr,
             growth,
             tape,
-        }
+        })
+    }
+
+    pub(super) fn http_and_table(&mut self) -> (&mut Http, &mut ResourceTable) {
+        (&mut self.http, &mut self.table)
     }
 }
 
