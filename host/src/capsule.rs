@@ -4,6 +4,7 @@
 //! the host answered, which is in it too: a replay with the same plugin ends in the same way at the same fuel.
 
 mod ended;
+mod exchange;
 mod keeper;
 mod redact;
 mod shrink;
@@ -21,13 +22,16 @@ use thiserror::Error;
 use crate::config::{Config, ConfigError};
 
 pub use ended::Ended;
+pub use exchange::{Exchange, Piece};
 pub use keeper::{Capture, Keeper, Parts};
 pub use redact::redact_text;
 pub use shrink::Shrink;
-pub use tape::{Answer, Memory, Recorded, Said, Tape};
+pub use tape::{Answer, Asked, Memory, Recorded, Said, Slot, Tape};
 
 /// The format that is written.
 const VERSION: u64 = 1;
+/// What stands in the place of a value that looks secret.
+const MASK: &str = "***";
 
 /// Why a document is not taken for a capsule.
 #[derive(Debug, Error)]
@@ -67,6 +71,12 @@ pub struct Capsule {
     pub request: RequestOf,
     /// The plugin's settings.
     pub settings: BTreeMap<String, String>,
+    /// Variables that were granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
+    /// Folders that were granted, by the names that the plugin knows. What is in them is not in the capsule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
     /// What `pre` returned.
     #[serde(with = "base64_bytes")]
     pub context: Vec<u8>,
@@ -84,10 +94,10 @@ pub struct Capsule {
     /// There were more answers than are kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answers_cut: bool,
-    /// What was redacted: `line`, `settings`, `attributes`, `context`.
+    /// What was redacted: `line`, `settings`, `attributes`, `context`, `http`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
-    /// Settings and attributes that are left out for their names: they look secret.
+    /// Settings, attributes, variables and headers that are left out for their names: they look secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
     /// Bytes of the batch that it was made smaller from.
@@ -290,10 +300,31 @@ impl Capsule {
         crate::batch::count_lines(&self.batch)
     }
 
-    /// Whether the value of a setting is not the one that the plugin had.
-    pub fn hides_setting(&self, name: &str) -> bool {
-        let masked = format!("settings.{name}");
-        self.masked.contains(&masked) || self.redacted.iter().any(|part| part == "settings")
+    /// The same, with values from here for settings and variables that were masked or redacted.
+    #[must_use]
+    pub fn completed(
+        mut self,
+        settings: &BTreeMap<String, String>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Capsule {
+        let redacted = self.redacted.iter().any(|part| part == "settings");
+        let masked = self.masked.clone();
+        let hidden = |name: String| redacted || masked.contains(&name);
+        for (name, value) in &mut self.settings {
+            if hidden(format!("settings.{name}"))
+                && let Some(given) = settings.get(name)
+            {
+                value.clone_from(given);
+            }
+        }
+        for (name, value) in &mut self.env {
+            if hidden(format!("env.{name}"))
+                && let Some(given) = env(name)
+            {
+                *value = given;
+            }
+        }
+        self
     }
 
     /// Whether all is in it that the call depended on; otherwise a replay may differ.

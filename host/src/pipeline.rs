@@ -319,7 +319,7 @@ fn shop(
     let guest = Arc::new(guest_context(plugin, request, &config, deadline));
     Shop {
         plugin: plugin.clone(),
-        keeper: Keeper::new(&config, &plugin.id, &guest),
+        keeper: Keeper::new(&config, plugin, &guest),
         guest,
         poison: Poison::new(config.trap_ratio_max, config.trap_lines_min),
         config,

@@ -1,6 +1,5 @@
 //! Runs what a capsule holds: the same call, in a fresh instance, with the same answers of the host.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,9 +40,9 @@ pub struct Replayed {
 }
 
 impl Replay {
-    /// Of `capsule` in `plugin`; `settings` are for those of the capsule that are masked or redacted.
-    pub fn new(plugin: &Plugin, capsule: Capsule, settings: &BTreeMap<String, String>) -> Self {
-        let guest = Arc::new(guest(&capsule, settings));
+    /// Of `capsule` in `plugin`.
+    pub fn new(plugin: &Plugin, capsule: Capsule) -> Self {
+        let guest = Arc::new(guest(&capsule));
         Replay {
             plugin: plugin.clone(),
             capsule: Arc::new(capsule),
@@ -165,7 +164,7 @@ impl Replayed {
     }
 }
 
-fn guest(capsule: &Capsule, settings: &BTreeMap<String, String>) -> GuestContext {
+fn guest(capsule: &Capsule) -> GuestContext {
     let deadline = Deadline::new(Instant::now(), None, None);
     let name = &capsule.plugin.name;
     let mut guest = GuestContext::new(name, deadline, LOG_EVENTS_MAX, LOG_BYTES_MAX);
@@ -175,15 +174,8 @@ fn guest(capsule: &Capsule, settings: &BTreeMap<String, String>) -> GuestContext
     guest.attempt = request.attempt;
     guest.started_at = request.started_at;
     guest.attributes.clone_from(&request.attributes);
-    let mut known = capsule.settings.clone();
-    for (name, value) in &mut known {
-        if let Some(given) = settings.get(name)
-            && capsule.hides_setting(name)
-        {
-            value.clone_from(given);
-        }
-    }
-    guest.settings = Arc::new(known);
+    guest.settings = Arc::new(capsule.settings.clone());
+    guest.env = Some(capsule.env.clone());
     guest.answers = Memory::Earlier(capsule.answers.clone().into());
     guest.open(capsule.context.clone(), 0);
     guest

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::redact::{redact, redact_lines, redact_text};
-use super::{Capsule, Ended, LimitsOf, MadeBy, PluginOf, Recorded, RequestOf, VERSION};
+use super::{
+    Answer, Capsule, Ended, LimitsOf, MASK, MadeBy, PluginOf, Recorded, RequestOf, VERSION,
+};
 use crate::batch::Batch;
 use crate::config::{CapsuleMode, Config, is_secret};
-use crate::report::{CapsuleCounts, PluginId};
-use crate::runtime::{ENGINE, GuestContext};
+use crate::report::CapsuleCounts;
+use crate::runtime::{ENGINE, GuestContext, Plugin};
 
-/// What stands in the place of a value that looks secret.
-const MASK: &str = "***";
 /// So much time of a request is spent on running faults once more.
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// And so much on one of them.
@@ -98,7 +98,7 @@ pub struct Keeper {
     max: u64,
     bytes_max: usize,
     parts: Parts,
-    plugin: PluginId,
+    plugin: Plugin,
     config: Arc<Config>,
     guest: Arc<GuestContext>,
     taken: AtomicU64,
@@ -120,7 +120,7 @@ impl Keeper {
     /// For a request of `plugin`; none where nothing is to be kept.
     pub fn new(
         config: &Arc<Config>,
-        plugin: &PluginId,
+        plugin: &Plugin,
         guest: &Arc<GuestContext>,
     ) -> Option<Arc<Self>> {
         if config.capsules == CapsuleMode::Off {
@@ -190,7 +190,7 @@ impl Keeper {
     }
 
     fn capsule(&self, batch: &Batch, bytes: &[u8], capture: Capture) -> Capsule {
-        let guest = &self.guest;
+        let (guest, id) = (&self.guest, &self.plugin.id);
         let first_line = batch.first_line + capture.lines.start as u64;
         let mut capsule = Capsule {
             capsule: VERSION,
@@ -201,9 +201,9 @@ impl Keeper {
                 platform: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
             },
             plugin: PluginOf {
-                name: self.plugin.name.clone(),
-                version: self.plugin.version.clone(),
-                digest: self.plugin.digest.clone(),
+                name: id.name.clone(),
+                version: id.version.clone(),
+                digest: id.digest.clone(),
             },
             limits: LimitsOf::of(&self.config),
             request: RequestOf {
@@ -214,6 +214,8 @@ impl Keeper {
                 attributes: guest.attributes.clone(),
             },
             settings: guest.settings.as_ref().clone(),
+            env: self.plugin.env().to_vec(),
+            folders: self.plugin.folders(),
             context: guest.context().to_vec(),
             line: first_line + capture.ended.index().unwrap_or(0) as u64,
             first_line,
@@ -261,12 +263,26 @@ fn mask(capsule: &mut Capsule) {
             capsule.masked.push(format!("settings.{name}"));
         }
     }
-    for (name, value) in &mut capsule.request.attributes {
-        if is_secret(name) && !value.is_empty() {
-            MASK.clone_into(value);
-            capsule.masked.push(format!("attributes.{name}"));
+    let pairs = [
+        ("attributes", &mut capsule.request.attributes),
+        ("env", &mut capsule.env),
+    ];
+    for (kind, pairs) in pairs {
+        for (name, value) in pairs {
+            if is_secret(name) && !value.is_empty() {
+                MASK.clone_into(value);
+                capsule.masked.push(format!("{kind}.{name}"));
+            }
         }
     }
+    for said in &capsule.answers {
+        if let Answer::Http(exchange) = &said.answer {
+            let names = exchange.masked().map(|name| format!("http.{name}"));
+            capsule.masked.extend(names);
+        }
+    }
+    capsule.masked.sort();
+    capsule.masked.dedup();
 }
 
 fn hide(capsule: &mut Capsule, parts: Parts) {
@@ -277,15 +293,29 @@ fn hide(capsule: &mut Capsule, parts: Parts) {
     if parts.context {
         capsule.context = redact(&capsule.context);
     }
-    let shown = |value: &&mut String| *value != MASK;
+    let hide_pairs = |pairs: &mut Vec<(String, String)>| {
+        let values = pairs.iter_mut().map(|(_, value)| value);
+        let shown = values.filter(|value| *value != MASK);
+        shown.for_each(|value| *value = redact_text(value));
+    };
     if parts.settings {
-        let values = capsule.settings.values_mut().filter(shown);
-        values.for_each(|value| *value = redact_text(value));
+        let values = capsule.settings.values_mut();
+        let shown = values.filter(|value| *value != MASK);
+        shown.for_each(|value| *value = redact_text(value));
+        hide_pairs(&mut capsule.env);
     }
     if parts.attributes {
-        let attributes = capsule.request.attributes.iter_mut();
-        let values = attributes.map(|(_, value)| value).filter(shown);
-        values.for_each(|value| *value = redact_text(value));
+        hide_pairs(&mut capsule.request.attributes);
+    }
+    for said in &mut capsule.answers {
+        if let Answer::Http(exchange) = &mut said.answer {
+            if parts.line || parts.http {
+                exchange.hide_url();
+            }
+            if parts.http {
+                exchange.hide_answer();
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::base64_bytes;
+use super::{Exchange, base64_bytes};
 
 /// About so many bytes of answers are kept of one call; a call that asks for more is not wholly recorded.
 const TAPE_BYTES_MAX: usize = 1024 * 1024;
@@ -23,6 +23,8 @@ pub enum Answer {
     MonotonicClock(u64),
     /// Random bytes.
     Random(#[serde(with = "base64_bytes")] Vec<u8>),
+    /// What came of an HTTP request, however long after it was made.
+    Http(Box<Exchange>),
 }
 
 impl Answer {
@@ -33,12 +35,14 @@ impl Answer {
             Answer::WallClock(..) => "the time of day",
             Answer::MonotonicClock(_) => "the monotonic clock",
             Answer::Random(_) => "random bytes",
+            Answer::Http(_) => "HTTP",
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Answer::Random(bytes) => ANSWER_BYTES + bytes.len(),
+            Answer::Http(exchange) => ANSWER_BYTES + exchange.url.len(),
             _ => ANSWER_BYTES,
         }
     }
@@ -92,11 +96,31 @@ pub enum Memory {
 #[derive(Clone, Debug)]
 pub struct Tape(Arc<Mutex<State>>);
 
+/// The place of an exchange that is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    take: u64,
+    index: usize,
+}
+
+/// What is known of an HTTP request that was made.
+#[derive(Debug)]
+pub enum Asked {
+    /// It is to be made, and what comes of it kept there.
+    Live(Slot),
+    /// It was made before.
+    Earlier(Exchange),
+    /// It was not made before, and nobody is asked now.
+    Unknown,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// What was answered, wherever it came from.
     recorded: Recorded,
     bytes: usize,
+    /// How often it was taken.
+    takes: u64,
     playing: Option<Playing>,
 }
 
@@ -157,10 +181,49 @@ impl Tape {
         }
     }
 
+    /// A plugin makes an HTTP request.
+    pub fn ask(&self, method: &str, url: &str) -> Asked {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(playing) = &mut state.playing else {
+            let index = state.recorded.said.len();
+            state.record(Answer::Http(Box::new(Exchange::begun(method, url))));
+            return Asked::Live(Slot {
+                take: state.takes,
+                index,
+            });
+        };
+        match playing.exchange(method, url) {
+            Some(exchange) => {
+                state.record(Answer::Http(Box::new(exchange.clone())));
+                Asked::Earlier(exchange)
+            }
+            None => Asked::Unknown,
+        }
+    }
+
+    /// Something came of a request: `bytes` more.
+    pub fn fill(&self, slot: Slot, bytes: usize, fill: impl FnOnce(&mut Exchange)) {
+        let mut state = self.lock();
+        if state.takes != slot.take {
+            return;
+        }
+        if state.bytes + bytes > TAPE_BYTES_MAX {
+            state.recorded.cut = true;
+            return;
+        }
+        let said = state.recorded.said.get_mut(slot.index);
+        if let Some(Answer::Http(exchange)) = said.map(|said| &mut said.answer) {
+            fill(exchange);
+            state.bytes += bytes;
+        }
+    }
+
     /// What was answered so far; from now on that is kept anew.
     pub fn take(&self) -> Recorded {
         let mut state = self.lock();
         state.bytes = 0;
+        state.takes += 1;
         std::mem::take(&mut state.recorded)
     }
 
@@ -191,6 +254,7 @@ impl State {
         }
         if let Some(last) = recorded.said.last_mut()
             && last.answer == answer
+            && !matches!(answer, Answer::Http(_))
         {
             last.times += 1;
             return;
@@ -215,6 +279,22 @@ impl Playing {
             self.at += 1;
             self.times = 0;
         }
+    }
+
+    /// What came of such a request: of the one whose turn it is, or of any.
+    fn exchange(&mut self, method: &str, url: &str) -> Option<Exchange> {
+        let answers = |answer: &Answer| match answer {
+            Answer::Http(exchange) if exchange.answers(method, url) => {
+                Some(exchange.as_ref().clone())
+            }
+            _ => None,
+        };
+        if let Some(exchange) = self.peek().and_then(answers) {
+            self.advance();
+            return Some(exchange);
+        }
+        self.diverge(&format!("{method} {url}"));
+        self.said.iter().find_map(|said| answers(&said.answer))
     }
 
     /// Only the first one counts: what follows may be a consequence.
@@ -323,10 +403,60 @@ mod tests {
         ];
         for (asks, clocks, told) in table {
             let tape = Tape::new(&Memory::Earlier(recorded().said.into())).expect("it plays");
-            (0..asks).for_each(|_| drop(remaining(&tape, 1)));
-            (0..clocks).for_each(|_| drop(clock(&tape, 1)));
+            for _ in 0..asks {
+                remaining(&tape, 1);
+            }
+            for _ in 0..clocks {
+                clock(&tape, 1);
+            }
             assert_eq!(tape.divergence().as_deref(), Some(told));
         }
+    }
+
+    #[test]
+    fn requests_that_overlap_are_kept_apart() {
+        let tape = Tape::new(&Memory::Kept).expect("it is kept");
+        let asked = |url| match tape.ask("GET", url) {
+            Asked::Live(slot) => slot,
+            other => panic!("{other:?}"),
+        };
+        let (one, two) = (asked("http://h/1"), asked("http://h/2"));
+        clock(&tape, 5);
+        let body = |text: &str| vec![super::super::Piece(text.into())];
+        tape.fill(two, 3, |exchange| exchange.body = body("two"));
+        tape.fill(one, 3, |exchange| exchange.body = body("one"));
+        let said = tape.take().said;
+        // What comes too late belongs to nobody.
+        tape.fill(one, 3, |_| panic!("it was taken"));
+        let tape = Tape::new(&Memory::Earlier(said.into())).expect("it plays");
+        for (url, expected) in [("http://h/1", "one"), ("http://h/2", "two")] {
+            let asked = tape.ask("GET", url);
+            assert!(matches!(&asked, Asked::Earlier(exchange) if exchange.body == body(expected)));
+        }
+        assert!(matches!(tape.ask("GET", "http://h/3"), Asked::Unknown));
+        assert_eq!(
+            tape.divergence().as_deref(),
+            Some(
+                "question 3 to the host was for GET http://h/3, where the monotonic clock was recorded"
+            )
+        );
+        // Out of turn, but known.
+        assert!(matches!(tape.ask("GET", "http://h/2"), Asked::Earlier(_)));
+    }
+
+    #[test]
+    fn a_full_tape_takes_no_more_of_an_answer() {
+        let tape = Tape::new(&Memory::Kept).expect("it is kept");
+        let Asked::Live(slot) = tape.ask("GET", "http://h/1") else {
+            panic!("it is to be asked");
+        };
+        tape.fill(slot, TAPE_BYTES_MAX, |_| panic!("it is too much"));
+        let Asked::Live(next) = tape.ask("GET", "http://h/2") else {
+            panic!("it is to be asked");
+        };
+        tape.fill(next, 1, |_| panic!("it has no place"));
+        let recorded = tape.take();
+        assert!(recorded.cut && recorded.said.len() == 1, "{recorded:?}");
     }
 
     #[test]

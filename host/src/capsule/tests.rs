@@ -26,6 +26,8 @@ fn capsule() -> Capsule {
             attributes: vec![("a".into(), "b".into())],
         },
         settings: BTreeMap::from([("s".to_owned(), "t".to_owned())]),
+        env: Vec::new(),
+        folders: Vec::new(),
         context: b"\0\xff".to_vec(),
         line: 8,
         first_line: 7,

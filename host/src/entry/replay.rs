@@ -2,7 +2,6 @@
 
 mod account;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
-use linemill::{Capsule, Config, Origin, Plugin, Replay, Storage};
+use linemill::{Capsule, Config, HttpGrant, Origin, Plugin, Replay, Storage};
 use tokio::io::AsyncReadExt;
 
 use super::settings::Settings;
@@ -158,7 +157,7 @@ impl Session {
         }
         let plugin = self.plugin(place, &capsule).await?;
         let same = plugin.id.digest == capsule.plugin.digest;
-        let replay = Replay::new(&plugin, capsule.clone(), &self.settings(&capsule));
+        let replay = Replay::new(&plugin, self.completed(&capsule));
         let replayed = replay.run().await;
         account.ran(&capsule, &plugin.id, &replayed);
         if self.args.minimise && same {
@@ -171,18 +170,23 @@ impl Session {
         Ok(account.verdict)
     }
 
-    /// What the capsule does not have, as far as it is set here.
-    fn settings(&self, capsule: &Capsule) -> BTreeMap<String, String> {
-        let settings = self.config.settings.iter();
-        let missing = settings.filter(|(name, _)| capsule.hides_setting(name));
-        missing
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+    /// With what is set and granted here in the place of what the capsule does not tell.
+    fn completed(&self, capsule: &Capsule) -> Capsule {
+        let granted = &self.config.grants.env;
+        let env = |name: &str| {
+            let here = granted.iter().any(|granted| granted == name);
+            std::env::var(name).ok().filter(|_| here)
+        };
+        capsule.clone().completed(&self.config.settings, env)
     }
 
     /// The plugin within the limits of the capsule.
     async fn plugin(&mut self, place: &str, capsule: &Capsule) -> Result<Plugin> {
-        let config = capsule.limits.put_into(&self.config)?;
+        let mut config = capsule.limits.put_into(&self.config)?;
+        config.concurrency = 1;
+        // Variables and HTTP answers are those of the capsule. Folders are not in it.
+        config.grants.env.clear();
+        config.grants.http = vec![nobody()];
         if let Some(loaded) = &self.loaded
             && loaded.config == config
         {
@@ -264,6 +268,18 @@ impl Session {
         let file = std::fs::File::create_new(path);
         let written = file.and_then(|mut file| file.write_all(&self.smaller));
         written.with_context(|| format!("could not write {}", path.display()))
+    }
+}
+
+/// A server that is never asked: a plugin that imports HTTP is refused where none is granted.
+fn nobody() -> HttpGrant {
+    HttpGrant {
+        host: "capsule.invalid".to_owned(),
+        port: None,
+        plain: false,
+        methods: vec!["GET".to_owned()],
+        path: "/".to_owned(),
+        private: false,
     }
 }
 

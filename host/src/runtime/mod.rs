@@ -14,6 +14,7 @@ mod plugin;
 mod state;
 mod stdio;
 mod taped;
+mod taped_http;
 mod threads;
 
 pub use answers::{

@@ -14,6 +14,7 @@ use super::engine::Runtime;
 use super::http::Http;
 use super::stdio::Printed;
 use super::taped::{self, TapedMonotonicClock, TapedWallClock};
+use super::taped_http::TapedAnswers;
 use crate::capsule::{Memory, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::cut;
@@ -45,6 +46,8 @@ pub struct GuestContext {
     pub plugin: String,
     /// Where answers come from that differ from run to run, and whether they are kept.
     pub answers: Memory,
+    /// Variables in the place of those that are granted here.
+    pub env: Option<Vec<(String, String)>>,
     context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
@@ -68,6 +71,7 @@ impl GuestContext {
             deadline,
             plugin: plugin.to_owned(),
             answers: Memory::Live,
+            env: None,
             context: OnceLock::new(),
             logs: LogBudget {
                 events_max,
@@ -174,7 +178,11 @@ impl State {
             wasi.wall_clock(TapedWallClock(tape.clone()))
                 .monotonic_clock(TapedMonotonicClock::new(tape.clone()));
         }
-        runtime.granted.give(&mut wasi)?;
+        runtime.granted.give(&mut wasi, guest.env.as_deref())?;
+        let mut answers = runtime.answers.clone();
+        if let Some(tape) = &tape {
+            answers = Arc::new(TapedAnswers::new(answers, tape.clone()));
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
@@ -186,7 +194,7 @@ impl State {
             guest: guest.clone(),
             wasi: wasi.build(),
             table,
-            http: Http::new(runtime.answers.clone(), guest.clone()),
+            http: Http::new(answers, guest.clone()),
             stderr,
             growth,
             tape,
