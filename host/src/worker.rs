@@ -338,7 +338,7 @@ impl Worker {
         if part.lines.len() > 1 {
             return run.halve(part);
         }
-        if !fresh {
+        if !fresh && trap.kind != TrapKind::Time {
             // What ran in it before may be what is wrong with it.
             return run.parts.push(Part {
                 half: Some(Half::Whole),

@@ -3,6 +3,7 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod capsules;
 mod check;
 mod command_line;
 mod compile;
@@ -21,6 +22,7 @@ mod lambda;
 mod plugins;
 mod pointers;
 mod poison;
+mod replay;
 mod s3;
 mod serve;
 mod signals;

@@ -263,16 +263,17 @@ fn mask(capsule: &mut Capsule) {
             capsule.masked.push(format!("settings.{name}"));
         }
     }
-    let pairs = [
-        ("attributes", &mut capsule.request.attributes),
-        ("env", &mut capsule.env),
-    ];
-    for (kind, pairs) in pairs {
-        for (name, value) in pairs {
-            if is_secret(name) && !value.is_empty() {
-                MASK.clone_into(value);
-                capsule.masked.push(format!("{kind}.{name}"));
-            }
+    for (name, value) in &mut capsule.request.attributes {
+        if is_secret(name) && !value.is_empty() {
+            MASK.clone_into(value);
+            capsule.masked.push(format!("attributes.{name}"));
+        }
+    }
+    for (name, value) in &mut capsule.env {
+        if is_secret(name) && !value.is_empty() {
+            // All variables are copied together: their lengths decide what that costs.
+            *value = "*".repeat(value.len());
+            capsule.masked.push(format!("env.{name}"));
         }
     }
     for said in &capsule.answers {
@@ -295,7 +296,7 @@ fn hide(capsule: &mut Capsule, parts: Parts) {
     }
     let hide_pairs = |pairs: &mut Vec<(String, String)>| {
         let values = pairs.iter_mut().map(|(_, value)| value);
-        let shown = values.filter(|value| *value != MASK);
+        let shown = values.filter(|value| value.trim_matches('*') != "");
         shown.for_each(|value| *value = redact_text(value));
     };
     if parts.settings {

@@ -67,6 +67,14 @@ impl Case {
         case
     }
 
+    /// Another command line in the folder of this one, which says all itself.
+    pub(crate) fn command_here<const N: usize>(&self, words: [&str; N]) -> Case {
+        Case {
+            dir: self.dir.clone(),
+            ..Case::command(words)
+        }
+    }
+
     /// A file; no source.
     pub(crate) fn file(self, path: &str, bytes: impl AsRef<[u8]>) -> Case {
         write(&self.dir().join(path), bytes.as_ref());
