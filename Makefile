@@ -1,7 +1,7 @@
 # What a newcomer types: `make demo` runs the main job, `make test` passes the tests. Each sets up what it needs.
 
-PLUGINS := sum csv-to-json ndjson-filter
-GUESTS := unruly hungry
+PLUGINS := sum csv-to-json ndjson-filter url-lookup
+GUESTS := unruly hungry prober
 LINEMILL := target/release/linemill
 WASM := target/wasm32-wasip2/plugin
 DEMO := target/demo

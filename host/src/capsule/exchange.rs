@@ -40,6 +40,9 @@ pub struct Exchange {
     /// Why there was no answer, or no more of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<HttpFailure>,
+    /// More came than is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// Bytes that arrived at once.
@@ -58,6 +61,7 @@ impl Exchange {
             body: Vec::new(),
             ended: false,
             failure: None,
+            cut: false,
         }
     }
 

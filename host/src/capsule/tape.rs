@@ -202,21 +202,24 @@ impl Tape {
         }
     }
 
-    /// Something came of a request: `bytes` more.
+    /// Something came of a request: `bytes` more. What does not fit is left out, and all such that follows.
     pub fn fill(&self, slot: Slot, bytes: usize, fill: impl FnOnce(&mut Exchange)) {
         let mut state = self.lock();
+        let state = &mut *state;
         if state.takes != slot.take {
             return;
         }
-        if state.bytes + bytes > TAPE_BYTES_MAX {
+        let said = state.recorded.said.get_mut(slot.index);
+        let Some(Answer::Http(exchange)) = said.map(|said| &mut said.answer) else {
+            return;
+        };
+        if bytes > 0 && (exchange.cut || state.bytes + bytes > TAPE_BYTES_MAX) {
+            exchange.cut = true;
             state.recorded.cut = true;
             return;
         }
-        let said = state.recorded.said.get_mut(slot.index);
-        if let Some(Answer::Http(exchange)) = said.map(|said| &mut said.answer) {
-            fill(exchange);
-            state.bytes += bytes;
-        }
+        fill(exchange);
+        state.bytes += bytes;
     }
 
     /// What was answered so far; from now on that is kept anew.
@@ -451,6 +454,8 @@ mod tests {
             panic!("it is to be asked");
         };
         tape.fill(slot, TAPE_BYTES_MAX, |_| panic!("it is too much"));
+        tape.fill(slot, 1, |_| panic!("something is missing before it"));
+        tape.fill(slot, 0, |exchange| exchange.ended = true);
         let Asked::Live(next) = tape.ask("GET", "http://h/2") else {
             panic!("it is to be asked");
         };

@@ -204,6 +204,12 @@ impl Plugin {
         self.runtime.granted.folders()
     }
 
+    /// Whether it can ask servers, and so wait for them.
+    pub fn asks(&self) -> bool {
+        let mut imports = self.inspection.imports.iter();
+        imports.any(|import| HTTP.contains(&interface(&import.name)))
+    }
+
     /// The threads that it runs on.
     pub fn compute(&self) -> &tokio::runtime::Handle {
         self.runtime.compute()

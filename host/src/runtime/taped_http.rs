@@ -100,9 +100,8 @@ impl Kept {
                 .fill(self.slot, 0, |exchange| exchange.ended = true),
             Some(Err(failure)) => {
                 let told = failure.clone();
-                let bytes = told.why.len();
                 self.tape
-                    .fill(self.slot, bytes, |exchange| exchange.failure = Some(told));
+                    .fill(self.slot, 0, |exchange| exchange.failure = Some(told));
             }
             Some(Ok(frame)) => {
                 let ended = self.body.is_end_stream();
@@ -164,8 +163,13 @@ fn earlier(exchange: Exchange) -> Answering {
 fn body(exchange: Exchange) -> Body {
     let pieces = exchange.body.into_iter();
     let frames = pieces.map(|Piece(bytes)| Ok(Frame::data(Bytes::from(bytes))));
-    let end = exchange.failure.map(Err);
+    let cut = || {
+        let why = "the capsule holds only the beginning of the answer";
+        HttpFailure::new(HttpFailureKind::Incomplete, why)
+    };
+    let end = exchange.failure.or_else(|| exchange.cut.then(cut));
     let open = end.is_none() && !exchange.ended;
+    let end = end.map(Err);
     let frames = stream::iter(frames.chain(end));
     match open {
         true => StreamBody::new(frames.chain(stream::pending())).boxed_unsync(),
