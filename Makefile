@@ -5,8 +5,13 @@ GUESTS := unruly hungry prober
 LINEMILL := target/release/linemill
 WASM := target/wasm32-wasip2/plugin
 DEMO := target/demo
+TOOLS := target/languages/bin
+# Plugins and guests of tests that are not written in Rust: the component's name, and the folder of its source.
+JS := csv_to_json_js:plugins/csv-to-json-js unruly_js:tests/languages/unruly-js
+PYTHON := sum_py:plugins/sum-py unruly_py:tests/languages/unruly-py
+C := sum_c:plugins/sum-c unruly_c:tests/languages/unruly-c
 
-.PHONY: demo test bench host plugins guests
+.PHONY: demo test bench host plugins guests languages toolchains
 
 # 2 000 web server events, some of them broken, through a plugin that keeps those with status 200.
 # linemill exits with 1 when some lines were not processed, which here is what is to be seen.
@@ -18,12 +23,15 @@ demo: host plugins
 	@echo; echo "bad lines, and why ($(DEMO)/corruption/...):"
 	@cat $(DEMO)/corruption/plugins/ndjson-filter/sample/events.ndjson.faults.ndjson
 
-# Tests whose server cannot be had say that they are skipped.
+# Tests whose server or browser cannot be had say that they are skipped.
 test: host plugins guests
+	$(MAKE) languages || echo "going on without some languages"
 	.ci/servers || echo "going on without servers"
+	.ci/browser || echo "going on without a browser"
 	cargo test --release --workspace
 
 bench: host plugins guests
+	$(MAKE) languages || echo "going on without some languages"
 	cargo bench -p linemill
 
 host:
@@ -36,3 +44,33 @@ plugins:
 guests:
 	.ci/wasm-target
 	cargo build --profile plugin --target wasm32-wasip2 $(GUESTS:%=-p %)
+
+# Plugins in JavaScript, Python and C; what cannot be built does not keep the others from it.
+languages: toolchains
+	$(MAKE) --keep-going $(foreach plugin,$(JS) $(PYTHON) $(C),$(WASM)/$(firstword $(subst :, ,$(plugin))).wasm)
+
+toolchains:
+	.ci/languages || echo "going on without some toolchains"
+
+WIT := wit/plugin.wit
+folder = $(lastword $(subst :, ,$(filter $(1):%,$(JS) $(PYTHON) $(C))))
+names = $(foreach plugin,$(1),$(WASM)/$(firstword $(subst :, ,$(plugin))).wasm)
+
+# A component appears under its name only once it is whole.
+.SECONDEXPANSION:
+$(call names,$(JS)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.js guest-sdk/js/linemill.js $(WIT)
+	@mkdir -p $(WASM)
+	$(TOOLS)/componentize-js $< --wit wit --world-name reducing-plugin --disable http fetch-event --out $@.new
+	@mv $@.new $@
+
+$(call names,$(PYTHON)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.py guest-sdk/python/linemill.py $(WIT)
+	@mkdir -p $(WASM)
+	PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/componentize-py --quiet --wit-path wit --world reducing-plugin \
+		componentize --stub-wasi plugin -p $(dir $<) -p guest-sdk/python -o $@.new
+	@mv $@.new $@
+
+C_SDK := guest-sdk/c/linemill.c guest-sdk/c/reducing_plugin.c guest-sdk/c/component_type.c
+$(call names,$(C)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.c $(C_SDK) guest-sdk/c/linemill.h guest-sdk/c/reducing_plugin.h
+	@mkdir -p $(WASM)
+	$(TOOLS)/wasi-clang -O2 -Wall -Wextra -Werror -mexec-model=reactor -Iguest-sdk/c $< $(C_SDK) -Wl,-s -o $@.new
+	@mv $@.new $@

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::request::join;
 use check::template_problem;
 
-pub(crate) use check::is_digest;
+pub(crate) use check::{is_digest, is_route_name};
 pub(crate) use effective::is_secret;
 
 pub use effective::{Effective, mask_secrets};
@@ -118,6 +118,10 @@ pub struct Config {
     /// Fixed number of lines in a batch. Default: none, sizes adapt.
     #[serde(deserialize_with = "value::maybe_number")]
     pub batch_lines: Option<usize>,
+    /// Batches that an instance is given before a fresh one takes its place; with 1 each has an instance of its own.
+    /// Default: none, an instance works until its request ends.
+    #[serde(deserialize_with = "value::maybe_number")]
+    pub instance_batches_max: Option<u64>,
     /// Longest line that a plugin is given, in bytes; longer ones are corrupt. Default: 16 MiB.
     #[serde(deserialize_with = "value::size")]
     pub line_bytes_max: usize,
@@ -316,6 +320,7 @@ impl Default for Config {
             batch_bytes_max: 512 * KIB,
             batch_bytes: None,
             batch_lines: None,
+            instance_batches_max: None,
             line_bytes_max: 16 * MIB,
             output_bytes_max: 16 * MIB,
             partials_bytes_max: 64 * MIB,

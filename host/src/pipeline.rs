@@ -15,8 +15,8 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::handover::Left;
 use crate::progress::Progress;
-use crate::report::{Ending, Report, Written, status};
-use crate::request::{Names, Request, RequestError};
+use crate::report::{Ending, Report, Written, chain, status};
+use crate::request::{self, Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Plugin};
 use crate::shadow::{self, Comparing, Shadow};
@@ -114,6 +114,8 @@ struct Run {
     unread: Option<u64>,
     /// Whether any were left.
     left: bool,
+    /// Lines that were not run again.
+    rest: Option<u64>,
     /// What another version does that runs along.
     comparing: Option<Comparing>,
 }
@@ -175,6 +177,7 @@ impl Run {
             beginning: None,
             unread: Some(0),
             left: false,
+            rest: None,
             comparing,
         })
     }
@@ -221,9 +224,25 @@ impl Run {
         {
             completion::complete(storage, pointer, None, Action::Delete).await?;
         }
-        match prepared.read_to_end {
-            true => completion::complete(storage, &source.url, etag, action).await,
-            false => Ok(()),
+        if prepared.read_to_end {
+            completion::complete(storage, &source.url, etag, action.clone()).await?;
+            self.complete_beside(action).await;
+        }
+        Ok(())
+    }
+
+    /// What stands beside an object of faulted lines goes where that goes. Nobody needs it any more, so that it stays
+    /// is told and no failure.
+    async fn complete_beside(&mut self, action: Action) {
+        let source = &self.request.source;
+        if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
+            return;
+        }
+        let completed = completion::complete_beside(&self.host.storage, &source.url, action).await;
+        if let Err(error) = completed {
+            let what = chain(&error);
+            tracing::warn!(request = %self.request.id, "{what}");
+            self.router.errors.add(&what);
         }
     }
 
@@ -295,6 +314,7 @@ impl Run {
         report.counts = self.router.counts;
         report.status = status(&report.counts, ending);
         report.unread = self.unread;
+        report.rest = self.rest.filter(|_| error.is_none());
         report.batches = self.router.batches;
         report.bytes = self.router.bytes;
         report.traps = self.router.traps;

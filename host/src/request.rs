@@ -13,6 +13,7 @@ mod place;
 mod template;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,9 @@ use thiserror::Error;
 use crate::body::Body;
 use crate::config::mask_secrets;
 use crate::outlet::Outlet;
+use crate::redrive::Redrive;
 
-use name::Parts;
+use name::{Parts, rest_name};
 use place::{Place, file_path, split_scheme};
 
 pub use names::Names;
@@ -109,6 +111,7 @@ impl Request {
                 first_line: 1,
                 pointer: None,
                 body: None,
+                redrive: None,
             },
         }
     }
@@ -194,6 +197,8 @@ pub struct Source {
     pub pointer: Option<String>,
     /// The lines themselves, where they come with the request; `url` is then no more than a name.
     pub body: Option<Body>,
+    /// Of an object of faulted lines: those that are run again.
+    pub redrive: Option<Arc<Redrive>>,
 }
 
 /// A range of bytes of a source.
@@ -304,6 +309,12 @@ pub fn sidecar(url: &str) -> String {
 /// The capsules that stand beside the object `url`.
 pub fn capsules(url: &str) -> String {
     format!("{url}{CAPSULES_SUFFIX}")
+}
+
+/// The object that holds what was not run again of the object `url`: `a-rest1-retry02.csv` for `a-retry02.csv`.
+pub(crate) fn rest_of(url: &str) -> String {
+    let name = url.rfind('/').map_or(0, |slash| slash + 1);
+    format!("{}{}", &url[..name], rest_name(&url[name..]))
 }
 
 /// The attempt that the name at the end of `url` tells: 0 without a `-retryNN` in it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::batch::{Batch, line_span};
+use crate::batch::{Batch, count_lines, line_span};
 use crate::capsule::{Capture, Ended, Keeper};
 use crate::config::Config;
 use crate::destination::{Destination, Published, Sealed};
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::outcome::{Fate, Fault, FaultKind, Outcome, Output, fate, unknown_route};
 use crate::outlet::Outlet;
 use crate::progress::Progress;
+use crate::redrive::{Redrive, Rest};
 use crate::report::{Counts, Distribution, Errors, Metrics, Written};
 use crate::request::{self, Names, Request};
 use crate::spool::{Record, Spool};
@@ -37,6 +38,10 @@ pub struct Router {
     routes: BTreeSet<String>,
     outputs: BTreeMap<String, Destination>,
     faults: BTreeMap<Place, FaultSink>,
+    /// Lines that are run again are told by where they are from.
+    redrive: Option<Arc<Redrive>>,
+    /// What of them was not run.
+    rest: Option<Rest>,
     /// Corrupt lines from the first that trapped on, until it is known that the plugin is not at fault.
     held: Spool,
     /// Capsules of the same time, likewise.
@@ -95,6 +100,13 @@ pub struct FaultRow<'a> {
     pub attempt: u32,
     /// Digest of the plugin.
     pub plugin: &'a str,
+    /// How many lines of the object it is about, where a remainder is several.
+    #[serde(skip_serializing_if = "is_one")]
+    pub lines: usize,
+}
+
+fn is_one(lines: &usize) -> bool {
+    *lines == 1
 }
 
 /// All objects of a request, complete where they will be, but not visible yet.
@@ -111,6 +123,7 @@ enum Kind {
     Retry,
     Failed,
     Pointer,
+    Rest,
 }
 
 impl Router {
@@ -138,6 +151,8 @@ impl Router {
             routes,
             outputs: BTreeMap::new(),
             faults: BTreeMap::new(),
+            redrive: request.source.redrive.clone(),
+            rest: None,
             held: Spool::default(),
             held_capsules: Spool::default(),
             capsules: BTreeMap::new(),
@@ -176,6 +191,7 @@ impl Router {
                 let span = line_span(&ends, fault.line);
                 let line = done.batch.first_line + fault.line as u64;
                 let offset = done.batch.offset + span.start as u64;
+                let (line, offset) = self.origin(line, offset);
                 self.fault(line, offset, &done.batch.bytes()[span], fault)
                     .await?;
             }
@@ -241,6 +257,13 @@ impl Router {
         Destination::create(&self.storage, &url).await
     }
 
+    /// Number and offset of a line in the source that it is from.
+    fn origin(&self, line: u64, offset: u64) -> (u64, u64) {
+        let redrive = self.redrive.as_ref();
+        let origin = redrive.and_then(|redrive| redrive.origin(line));
+        origin.unwrap_or((line, offset))
+    }
+
     fn fate(&self, kind: FaultKind) -> Fate {
         fate(kind, self.attempt, self.config.max_retries)
     }
@@ -261,7 +284,8 @@ impl Router {
             return self.held.end();
         }
         let kind = kind_of(fate, fault.remainder.is_some());
-        self.write_row(place_of(fate), &record, kind).await?;
+        let lines = count_lines(rest).max(1);
+        self.write_row(place_of(fate), &record, kind, lines).await?;
         self.write_line(place_of(fate), rest).await
     }
 
@@ -282,6 +306,7 @@ impl Router {
         offset: u64,
         bytes: &mut mpsc::Receiver<Vec<u8>>,
     ) -> Result<Option<Spool>> {
+        let (line, offset) = self.origin(line, offset);
         let reason = format!(
             "the line is longer than line_bytes_max = {}",
             self.config.line_bytes_max
@@ -329,7 +354,8 @@ impl Router {
         if held {
             self.held.append(spool)?;
         } else {
-            self.write_row(Place::Corruption, record, "corrupt").await?;
+            self.write_row(Place::Corruption, record, "corrupt", 1)
+                .await?;
             spool.rewind()?;
             spool.next_record()?;
             while let Some(piece) = spool.next_bytes()? {
@@ -376,7 +402,7 @@ impl Router {
                 self.count(fate_now, false);
             }
             let kind = kind_of(fate_now, false);
-            self.write_row(place_of(fate_now), &record, kind).await?;
+            self.write_row(place_of(fate_now), &record, kind, 1).await?;
             let mut last = b'\n';
             while let Some(bytes) = held.next_bytes()? {
                 last = bytes.last().copied().unwrap_or(last);
@@ -449,7 +475,18 @@ impl Router {
         }
     }
 
-    async fn write_row(&mut self, place: Place, record: &Record, kind: &str) -> Result<()> {
+    /// What was not run again becomes visible with all else.
+    pub fn put_rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    async fn write_row(
+        &mut self,
+        place: Place,
+        record: &Record,
+        kind: &str,
+        lines: usize,
+    ) -> Result<()> {
         let row = FaultRow {
             line: record.line,
             offset: record.offset,
@@ -457,6 +494,7 @@ impl Router {
             reason: &record.reason,
             attempt: self.attempt,
             plugin: &self.digest.clone(),
+            lines,
         };
         let mut json = serde_json::to_vec(&row).expect("a row is plain data");
         json.push(b'\n');
@@ -552,6 +590,11 @@ impl Router {
             destination.write(pointer).await?;
             open.push((Kind::Pointer, destination));
         }
+        // Last: where it stands, everything else does.
+        if let Some(rest) = self.rest.take() {
+            open.extend(rest.rows.map(|rows| (Kind::Sidecar, rows)));
+            open.push((Kind::Rest, rest.lines));
+        }
         let sealing = open.into_iter().map(async |(kind, destination)| {
             let sealed = destination.seal().await;
             sealed.map(|sealed| (kind, sealed))
@@ -584,6 +627,12 @@ impl Router {
         let others = std::mem::take(&mut self.outputs).into_values();
         for destination in others.chain(std::mem::take(&mut self.capsules).into_values()) {
             destination.abort().await;
+        }
+        if let Some(rest) = self.rest.take() {
+            rest.lines.abort().await;
+            if let Some(rows) = rest.rows {
+                rows.abort().await;
+            }
         }
     }
 }
@@ -619,6 +668,7 @@ impl SealedAll {
                 Kind::Retry => written.retry = Some(url),
                 Kind::Failed => written.failed = Some(url),
                 Kind::Pointer => written.resume = Some(url),
+                Kind::Rest => written.rest = Some(url),
             }
         }
         Ok(written)

@@ -125,6 +125,8 @@ impl Poison {
 pub struct Worker {
     shop: Arc<Shop>,
     instance: Option<Instance>,
+    /// Batches until its place is taken by a fresh one.
+    batches_left: u64,
 }
 
 /// Lines of a batch that are still to be run.
@@ -168,6 +170,7 @@ impl Worker {
         Worker {
             shop,
             instance: None,
+            batches_left: 0,
         }
     }
 
@@ -179,6 +182,7 @@ impl Worker {
     /// Runs a batch to its end: every line of it is processed or a fault when this returns.
     pub async fn run(&mut self, batch: &Arc<Batch>) -> Done {
         let start = Instant::now();
+        self.renew();
         let outcome = Outcome::default();
         let done = Done {
             batch: batch.clone(),
@@ -211,6 +215,16 @@ impl Worker {
             beside.offer(&run.done);
         }
         run.done
+    }
+
+    /// Drops the instance when it has had its batches.
+    fn renew(&mut self) {
+        if let Some(batches_max) = self.shop.config.instance_batches_max {
+            if self.batches_left == 0 {
+                (self.instance, self.batches_left) = (None, batches_max);
+            }
+            self.batches_left -= 1;
+        }
     }
 
     async fn run_part(&mut self, run: &mut Run<'_>, part: Part) {

@@ -3,6 +3,7 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod bench;
 mod capsules;
 mod check;
 mod command_line;
@@ -12,6 +13,7 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod dev;
 mod entries;
 mod faults;
 mod forerunner;
@@ -24,6 +26,8 @@ mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod reasons;
+mod redrive;
 mod replay;
 mod s3;
 mod serve;

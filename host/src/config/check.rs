@@ -107,6 +107,11 @@ impl Config {
             ("batch_bytes_max", of(self.batch_bytes_max), bytes.clone()),
             ("batch_bytes", self.batch_bytes.and_then(of), bytes.clone()),
             ("batch_lines", self.batch_lines.and_then(of), count.clone()),
+            (
+                "instance_batches_max",
+                self.instance_batches_max,
+                count.clone(),
+            ),
             ("line_bytes_max", of(self.line_bytes_max), bytes.clone()),
             ("output_bytes_max", of(self.output_bytes_max), bytes.clone()),
             (
@@ -316,7 +321,8 @@ pub(crate) fn is_digest(text: &str) -> bool {
         .is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))
 }
 
-fn is_route_name(name: &str) -> bool {
+/// Whether a route can be called that.
+pub(crate) fn is_route_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()

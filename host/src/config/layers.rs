@@ -84,7 +84,7 @@ struct Entry {
 /// Precedence follows from where values come from, not from the order of the calls: defaults,
 /// file, environment, flags. Of two files, and of two flags of one name, the later one counts.
 /// Maps (`routes`, `settings`) are merged name by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// By name of the setting; an entry of a map is `map.name`.
     entries: BTreeMap<String, Entry>,

@@ -24,7 +24,7 @@ pub(super) const YIELD_FUEL: u64 = 5_000_000;
 /// Bytes of a freed memory that are zeroed rather than given back to the system.
 const KEEP_RESIDENT: usize = 256 * 1024;
 /// Core modules, memories and tables that one component may consist of.
-const CORE_INSTANCES: u32 = 24;
+const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
 
@@ -132,7 +132,7 @@ fn pooled(mut config: Config, limits: &Limits) -> Result<Engine> {
     let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX).max(4);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES / 4))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(instances.saturating_mul(TABLES / 2))
         .total_stacks(instances)

@@ -151,6 +151,11 @@ impl Instance {
         call.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
     }
 
+    /// Linear memory that it has, in bytes; which is the most that it had, as memory never shrinks.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().growth.memory_bytes
+    }
+
     /// Runs `pre`; gives back the context for all instances.
     pub async fn pre(&mut self, guest: &GuestContext, call: &Call) -> Returned<Vec<u8>> {
         refuel(&mut self.store, call);

@@ -188,6 +188,7 @@ impl State {
         let growth = Growth {
             memory_bytes_max: runtime.limits.memory_bytes_max,
             table_elements_max: runtime.limits.table_elements_max,
+            memory_bytes: 0,
             denied: None,
         };
         Ok(State {
@@ -244,6 +245,8 @@ impl host::Host for State {
 pub(super) struct Growth {
     memory_bytes_max: usize,
     table_elements_max: usize,
+    /// Linear memory so far, of all memories; it never shrinks.
+    pub(super) memory_bytes: usize,
     /// Why growth was denied, if it was.
     pub(super) denied: Option<String>,
 }
@@ -251,12 +254,14 @@ pub(super) struct Growth {
 impl ResourceLimiter for Growth {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = desired <= self.memory_bytes_max;
-        if !fits {
+        if fits {
+            self.memory_bytes += desired.saturating_sub(current);
+        } else {
             self.denied = Some(format!(
                 "memory is limited to memory_bytes_max = {}",
                 self.memory_bytes_max

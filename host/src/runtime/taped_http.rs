@@ -64,9 +64,7 @@ fn kept(answering: Answering, tape: Tape, slot: Slot) -> Answering {
             }
             Err(failure) => {
                 let told = failure.clone();
-                tape.fill(slot, told.why.len(), |exchange| {
-                    exchange.failure = Some(told)
-                });
+                tape.fill(slot, 0, |exchange| exchange.failure = Some(told));
                 Err(failure)
             }
         }

@@ -2,6 +2,7 @@
 //! with what is expected. What an expectation leaves unsaid must be empty, and every outcome's books are checked.
 
 mod books;
+mod browser;
 mod case;
 mod client;
 pub(crate) mod cloud;
@@ -25,6 +26,7 @@ mod skip;
 mod store;
 mod tools;
 
+pub(crate) use browser::Browser;
 pub(crate) use case::Case;
 pub(crate) use client::{Answer, Client};
 pub(crate) use disk::Disk;
