@@ -1,7 +1,7 @@
 # What a newcomer types: `make demo` runs the main job, `make test` passes the tests. Each sets up what it needs.
 
-PLUGINS := sum csv-to-json ndjson-filter
-GUESTS := unruly hungry
+PLUGINS := sum csv-to-json ndjson-filter url-lookup
+GUESTS := unruly hungry prober
 LINEMILL := target/release/linemill
 WASM := target/wasm32-wasip2/plugin
 DEMO := target/demo
@@ -23,10 +23,11 @@ demo: host plugins
 	@echo; echo "bad lines, and why ($(DEMO)/corruption/...):"
 	@cat $(DEMO)/corruption/plugins/ndjson-filter/sample/events.ndjson.faults.ndjson
 
-# Tests whose server cannot be had say that they are skipped.
+# Tests whose server or browser cannot be had say that they are skipped.
 test: host plugins guests
 	$(MAKE) languages || echo "going on without some languages"
 	.ci/servers || echo "going on without servers"
+	.ci/browser || echo "going on without a browser"
 	cargo test --release --workspace
 
 bench: host plugins guests
@@ -62,10 +63,9 @@ $(call names,$(JS)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.js guest-sdk/js/
 	$(TOOLS)/componentize-js $< --wit wit --world-name reducing-plugin --disable http fetch-event --out $@.new
 	@mv $@.new $@
 
-$(call names,$(PYTHON)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.py guest-sdk/python/linemill.py $(WIT)
+$(call names,$(PYTHON)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.py guest-sdk/python/linemill.py guest-sdk/python/build.py $(WIT)
 	@mkdir -p $(WASM)
-	PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/componentize-py --quiet --wit-path wit --world reducing-plugin \
-		componentize --stub-wasi plugin -p $(dir $<) -p guest-sdk/python -o $@.new
+	target/languages/venv/bin/python guest-sdk/python/build.py -p $(dir $<) -p guest-sdk/python -o $@.new
 	@mv $@.new $@
 
 C_SDK := guest-sdk/c/linemill.c guest-sdk/c/reducing_plugin.c guest-sdk/c/component_type.c

@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use crate::destination::{Destination, sync_folder};
 use crate::error::{Error, Result};
+use crate::request::sidecar;
 use crate::storage::{Location, Storage};
 
 /// What is to become of the source.
@@ -45,6 +46,19 @@ pub async fn complete(
         Action::Keep => Ok(()),
         Action::Delete => storage.delete(source_url).await,
         Action::Move { to_url } => move_to(storage, &source, etag, &to_url).await,
+    }
+}
+
+/// Does `action` to the faults file beside the source, which is gone by now. That there is none is no error.
+pub async fn complete_beside(storage: &Storage, source_url: &str, action: Action) -> Result<()> {
+    let beside = sidecar(source_url);
+    match action {
+        Action::Keep => Ok(()),
+        Action::Delete => storage.delete(&beside).await,
+        Action::Move { to_url } => match storage.exists(&beside).await? {
+            true => move_to(storage, &storage.locate(&beside)?, None, &sidecar(&to_url)).await,
+            false => Ok(()),
+        },
     }
 }
 

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::capsule::{Keeper, Memory};
 use crate::closer::Closer;
 use crate::completion::{self, Action};
-use crate::config::{self, Completion, Config};
+use crate::config::{self, CapsuleMode, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::handover::Left;
 use crate::progress::Progress;
-use crate::report::{Ending, Report, Written, status};
-use crate::request::{Names, Request, RequestError};
+use crate::report::{Ending, Report, Written, chain, status};
+use crate::request::{self, Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Plugin};
 use crate::shadow::{self, Comparing, Shadow};
@@ -113,6 +114,8 @@ struct Run {
     unread: Option<u64>,
     /// Whether any were left.
     left: bool,
+    /// Lines that were not run again.
+    rest: Option<u64>,
     /// What another version does that runs along.
     comparing: Option<Comparing>,
 }
@@ -138,7 +141,7 @@ impl Run {
         let names = Names::of(&request, &host.cwd).map_err(invalid)?;
         names.written(&config).map_err(invalid)?;
         let digest = &plugin.id.digest;
-        let router = Router::new(
+        let mut router = Router::new(
             &host.storage,
             names.clone(),
             &config,
@@ -150,6 +153,7 @@ impl Run {
             // What it logs and emits goes nowhere.
             let mut quiet = Config::clone(&config);
             quiet.log_events_max = 0;
+            quiet.capsules = CapsuleMode::Off;
             let (quiet, stop) = (Arc::new(quiet), Arc::default());
             shadow::start(
                 shadow,
@@ -159,6 +163,7 @@ impl Run {
         let (beside, comparing) = beside.unzip();
         let mut shop = shop(plugin, &request, config, deadline, stop);
         shop.beside = beside;
+        router.keeper.clone_from(&shop.keeper);
         let shop = Arc::new(shop);
         let closer = Closer::new(shop.clone());
         Ok(Run {
@@ -172,6 +177,7 @@ impl Run {
             beginning: None,
             unread: Some(0),
             left: false,
+            rest: None,
             comparing,
         })
     }
@@ -218,9 +224,25 @@ impl Run {
         {
             completion::complete(storage, pointer, None, Action::Delete).await?;
         }
-        match prepared.read_to_end {
-            true => completion::complete(storage, &source.url, etag, action).await,
-            false => Ok(()),
+        if prepared.read_to_end {
+            completion::complete(storage, &source.url, etag, action.clone()).await?;
+            self.complete_beside(action).await;
+        }
+        Ok(())
+    }
+
+    /// What stands beside an object of faulted lines goes where that goes. Nobody needs it any more, so that it stays
+    /// is told and no failure.
+    async fn complete_beside(&mut self, action: Action) {
+        let source = &self.request.source;
+        if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
+            return;
+        }
+        let completed = completion::complete_beside(&self.host.storage, &source.url, action).await;
+        if let Err(error) = completed {
+            let what = chain(&error);
+            tracing::warn!(request = %self.request.id, "{what}");
+            self.router.errors.add(&what);
         }
     }
 
@@ -276,6 +298,13 @@ impl Run {
         if dropped > 0 {
             tracing::warn!(request = %self.request.id, "{dropped} log events of the plugin were dropped (log_events_max)");
         }
+        if let Some(keeper) = &self.shop.keeper {
+            let counts = keeper.counts();
+            if let Some(left_out) = counts.left_out() {
+                tracing::warn!(request = %self.request.id, "{left_out}");
+            }
+            report.capsules = Some(counts);
+        }
         let stopped = matches!(reason, Some(Reason::Fatal(_) | Reason::Systemic(_)));
         let ending = Ending {
             unread: self.left,
@@ -285,6 +314,7 @@ impl Run {
         report.counts = self.router.counts;
         report.status = status(&report.counts, ending);
         report.unread = self.unread;
+        report.rest = self.rest.filter(|_| error.is_none());
         report.batches = self.router.batches;
         report.bytes = self.router.bytes;
         report.traps = self.router.traps;
@@ -306,9 +336,11 @@ fn shop(
     deadline: Deadline,
     stop: Arc<Stop>,
 ) -> Shop {
+    let guest = Arc::new(guest_context(plugin, request, &config, deadline));
     Shop {
         plugin: plugin.clone(),
-        guest: Arc::new(guest_context(plugin, request, &config, deadline)),
+        keeper: Keeper::new(&config, plugin, &guest),
+        guest,
         poison: Poison::new(config.trap_ratio_max, config.trap_lines_min),
         config,
         stop,
@@ -335,5 +367,8 @@ fn guest_context(
     guest.started_at = u64::try_from(request.started_at.timestamp_millis()).unwrap_or(0);
     guest.attributes.clone_from(&request.attributes);
     guest.settings = Arc::new(config.settings.clone());
+    if config.capsules != CapsuleMode::Off {
+        guest.answers = Memory::Kept;
+    }
     guest
 }

@@ -1,14 +1,18 @@
 //! Lines through a plugin at its author's desk: the whole life of a request, with all that it writes kept in memory.
 
+pub mod costs;
+pub mod sample;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::body::Body;
-use crate::config::{Completion, Config};
+use crate::config::{CapsuleMode, Completion, Config};
 use crate::pipeline::{self, Host};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -29,6 +33,8 @@ pub struct Rehearsal {
     pub outputs: BTreeMap<String, Bytes>,
     /// The lines that were not (wholly) processed, in line order.
     pub faults: Vec<Faulted>,
+    /// How long the request took, to the microsecond, without reading back what it wrote.
+    pub time: Duration,
 }
 
 /// A line that was not (wholly) processed.
@@ -90,13 +96,15 @@ impl Rehearsal {
             progress: Arc::new(Progress::default()),
             cwd: "/".into(),
         };
+        let start = Instant::now();
         let report = pipeline::run(&host, plugin, request, stop).await;
-        let read = Self::read(&storage, report).await;
+        let time = start.elapsed();
+        let read = Self::read(&storage, report, time).await;
         forget(&storage, &base).await?;
         read
     }
 
-    async fn read(storage: &Storage, report: Report) -> Result<Self> {
+    async fn read(storage: &Storage, report: Report, time: Duration) -> Result<Self> {
         let written = &report.written;
         let mut outputs = BTreeMap::new();
         if let Some(url) = &written.destination {
@@ -115,6 +123,7 @@ impl Rehearsal {
             report,
             outputs,
             faults,
+            time,
         })
     }
 }
@@ -130,6 +139,7 @@ fn in_memory(config: &Config, base: &str) -> Config {
         *url = format!("{base}/routes/{route}/$SourceName");
     }
     config.completion = Completion::Keep;
+    config.capsules = CapsuleMode::Off;
     config
 }
 

@@ -3,6 +3,8 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod bench;
+mod capsules;
 mod check;
 mod command_line;
 mod compile;
@@ -11,16 +13,22 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod dev;
 mod entries;
 mod faults;
 mod forerunner;
 mod gcs;
+mod grants;
 mod instances;
 mod kill;
 mod lambda;
+mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod reasons;
+mod redrive;
+mod replay;
 mod s3;
 mod serve;
 mod signals;

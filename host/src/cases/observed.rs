@@ -45,6 +45,7 @@ impl Observed {
             report,
             mut outputs,
             faults,
+            time: _,
         } = rehearsal;
         outputs.retain(|_, data| !data.is_empty());
         let stopped = report

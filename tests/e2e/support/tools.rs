@@ -4,7 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const PLUGINS: [&str; 5] = ["sum", "csv-to-json", "ndjson-filter", "unruly", "hungry"];
+const PLUGINS: [&str; 7] = [
+    "sum",
+    "csv-to-json",
+    "ndjson-filter",
+    "url-lookup",
+    "unruly",
+    "hungry",
+    "prober",
+];
 
 /// The binary.
 pub(crate) fn binary() -> &'static Path {
