@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::support::{Case, Outcome, plugin, skip};
+use super::support::{Case, LookupServer, Outcome, plugin, skip};
 
 /// `linemill test` with this component over these cases, in its folder.
 fn cases(component: &str, files: &[(&str, &str)]) -> Case {
@@ -498,4 +498,33 @@ fn a_huge_case() {
 If what the plugin did is right, --bless makes it what is expected.
 ",
     );
+}
+
+/// A case reaches no server, whatever the project is granted, unless it is run with `--network`.
+#[test]
+fn the_network_is_out_of_reach_by_default() {
+    let server = LookupServer::start();
+    let text_of = |output: &str| {
+        format!(
+            "--- settings\nbase_url = \"{}\"\n--- input\nx\n{output}",
+            server.url("/v1/")
+        )
+    };
+    let grants = format!("[{}]", server.grant(""));
+    let found = "--- output\nknown: x\n--- metrics\nby_response_code[200] = 1\n";
+    let reached = cases("url-lookup", &[("a.txt", &text_of(found))]).set("grants.http", &grants);
+    check(
+        &reached.again().args(["--network"]),
+        0,
+        "ok      cases/a.txt\n1 passed, 0 failed\n",
+    );
+    let asked = server.counts().connections;
+    let outcome = reached.run();
+    let said = text(&outcome.stdout);
+    assert_eq!(outcome.exit, Some(1), "{said}");
+    assert!(
+        said.contains("    - known: x\n") && said.contains("not granted"),
+        "{said}"
+    );
+    assert_eq!(server.counts().connections, asked, "nobody asked it");
 }

@@ -146,9 +146,9 @@ impl Project {
             "
             exit 1
             corrupted: loaded 10, processed 9, corrupted 1
-            out/destination/app.log: 2026-01-31T23:59:07Z WARN GET /orders 200 in 2119 ms,2026-01-31T23:59:31Z WARN disk 91 % full,2026-02-01T00:00:00Z ERROR could not rotate the log: disk full
             out/corruption/app.log: Traceback: this line has no level
               6 corrupt: `this` is no level
+            out/destination/app.log: 2026-01-31T23:59:07Z WARN GET /orders 200 in 2119 ms,2026-01-31T23:59:31Z WARN disk 91 % full,2026-02-01T00:00:00Z ERROR could not rotate the log: disk full
             ",
         );
     }
@@ -217,8 +217,9 @@ fn a_python_project_builds_and_passes() {
         return;
     };
     let project = Project::new("python");
-    let tool = format!("COMPONENTIZE_PY={}", bin.join("componentize-py").display());
-    project.run(Command::new("make").arg(tool));
+    let python = bin.join("../venv/bin/python");
+    let python = format!("PYTHON={}", python.display());
+    project.run(Command::new("make").arg(python));
     project.check();
 }
 

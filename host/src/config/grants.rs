@@ -13,6 +13,8 @@ use crate::grants::Server;
 
 /// A configuration that grants more of one kind is a mistake.
 const GRANTS_MAX: usize = 100;
+/// A name that no server has, now and ever.
+const NO_HOST: &str = "denied.invalid";
 
 /// What a plugin may reach besides its lines, and how much of it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -92,6 +94,18 @@ pub struct DirGrant {
     pub host: PathBuf,
     /// What it is called for the plugin: `/geo`.
     pub guest: String,
+}
+
+impl Grants {
+    /// Leaves a plugin that may ask servers with none that it may ask: it still fits, and every request is denied.
+    pub fn deny_http(&mut self) {
+        if let Some(grant) = self.http.pop() {
+            self.http = vec![HttpGrant {
+                host: NO_HOST.to_owned(),
+                ..grant
+            }];
+        }
+    }
 }
 
 fn reading() -> Vec<String> {

@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Configuration file, TOML or JSON [default: that of the project]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Let the plugin reach what `grants.http` names; without, every HTTP request is denied
+    #[arg(long)]
+    network: bool,
     /// A setting, by its name in the configuration; over those of cases (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -73,6 +76,9 @@ pub(crate) async fn test(args: Args) -> Result<ExitCode> {
     };
     let mut config = layers.finish()?.config;
     project.prepare(&mut config)?;
+    if !args.network {
+        config.grants.deny_http();
+    }
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let most = trials.iter().map(Trial::instances).max().unwrap_or(1);
     config.concurrency = most;
@@ -164,6 +170,9 @@ impl Project {
     fn prepare(&self, config: &mut Config) -> Result<()> {
         config.plugin_compiled = None;
         config.canary = None;
+        for dir in &mut config.grants.dirs {
+            dir.host = self.folder.join(&dir.host);
+        }
         if let Some(component) = &self.component {
             config.plugin = Some(component.clone());
             return Ok(());

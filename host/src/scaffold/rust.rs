@@ -3,11 +3,11 @@
 use super::Kit;
 
 macro_rules! sdk {
-    ($($file:literal),* $(,)?) => {
+    ($($file:literal)*) => {
         &[
             $((
-                concat!("vendor/linemill-sdk/src/", $file, ".rs"),
-                include_str!(concat!("../../../guest-sdk/src/", $file, ".rs")),
+                concat!("vendor/linemill-sdk/", $file),
+                include_str!(concat!("../../../guest-sdk/", $file)),
             ),)*
             ("vendor/wit/plugin.wit", include_str!("../../../wit/plugin.wit")),
             (".cargo/config.toml", include_str!("../../templates/rust/cargo-config.toml")),
@@ -30,22 +30,28 @@ pub(super) const KIT: Kit = Kit {
             include_str!("../../templates/rust/sdk.toml"),
         ),
     ],
-    copied: sdk![
-        "batch",
-        "bindings",
-        "closing",
-        "component",
-        "effects",
-        "error",
-        "host",
-        "integer",
-        "lib",
-        "line",
-        "metrics",
-        "output",
-        "pace",
-        "processor",
-        "request",
-        "testing",
-    ],
+    copied: sdk! {
+        "src/batch.rs"
+        "src/bindings.rs"
+        "src/closing.rs"
+        "src/component.rs"
+        "src/effects.rs"
+        "src/error.rs"
+        "src/host.rs"
+        "src/http.rs"
+        "src/http/component.rs"
+        "src/integer.rs"
+        "src/lib.rs"
+        "src/line.rs"
+        "src/metrics.rs"
+        "src/output.rs"
+        "src/pace.rs"
+        "src/processor.rs"
+        "src/request.rs"
+        "src/testing.rs"
+        "wit/http.wit"
+        "wit/deps/clocks.wit"
+        "wit/deps/http.wit"
+        "wit/deps/io.wit"
+    },
 };

@@ -72,20 +72,47 @@ fn check_files(language: Language) {
 /// All of the SDK's source is copied, and nothing else.
 #[test]
 fn the_sdk_is_whole() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
     let files = files(Language::Rust);
-    let prefix = "vendor/linemill-sdk/src/";
-    let copied: BTreeSet<String> = files
+    let copied = files
         .iter()
-        .filter_map(|(path, _)| path.strip_prefix(prefix))
-        .map(str::to_owned)
-        .collect();
-    let there = std::fs::read_dir(root.join("guest-sdk/src")).expect("readable");
-    let there: BTreeSet<String> = there
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+        .filter_map(|(path, _)| path.strip_prefix("vendor/linemill-sdk/"));
+    let copied: BTreeSet<String> = copied.map(str::to_owned).collect();
+    let mut there = BTreeSet::from(["Cargo.toml".to_owned()]);
+    for folder in ["src", "wit"] {
+        collect(&sdk, &sdk.join(folder), &mut there);
+    }
     assert_eq!(copied, there);
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => collect(root, &path, found),
+            false => {
+                let path = path.strip_prefix(root).expect("below it");
+                found.insert(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+}
+
+/// What JavaScript is built with is what our own plugins are built with.
+#[test]
+fn javascript_has_the_same_packages() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/js/package.json");
+    let ours = std::fs::read_to_string(root).expect("readable");
+    let files = files(Language::JavaScript);
+    let (_, theirs) = files
+        .iter()
+        .find(|(path, _)| *path == "package.json")
+        .expect("it is there");
+    let [ours, theirs]: [serde_json::Value; 2] =
+        [&ours, theirs].map(|text| serde_json::from_str(text).expect("JSON"));
+    for part in ["devDependencies", "overrides"] {
+        assert_eq!(ours[part], theirs[part], "{part}");
+    }
 }
 
 /// The copy asks for the same dependencies.
@@ -110,6 +137,7 @@ fn the_sdk_has_its_dependencies() {
         .expect("it is there");
     let copy: toml::Table = toml::from_str(copy).expect("TOML");
     assert_eq!(copy["dependencies"].as_table(), Some(&wanted));
+    assert_eq!(copy["features"], sdk["features"]);
 }
 
 #[test]
