@@ -502,3 +502,16 @@ fn names_that_are_not_there_mean_retry() {
     );
     assert!(start.elapsed().as_secs() < 30);
 }
+
+#[test]
+fn a_server_without_encryption_is_not_taken_for_one_with() {
+    let server = LookupServer::start();
+    let port = server.address.port();
+    let grant = format!(r#"{{"host": "127.0.0.1", "port": {port}, "private": true}}"#);
+    let outcome = probed(&grant, [format!("GET https://127.0.0.1:{port}/x")]).run();
+    check_said(
+        &outcome,
+        &["failed: Connection: the server does not speak TLS"],
+    );
+    assert_eq!(server.counts().requests, 0);
+}
