@@ -35,6 +35,7 @@ pub(crate) use template::keeps_attempt;
 
 const POINTER_SUFFIX: &str = ".resume.json";
 const SIDECAR_SUFFIX: &str = ".faults.ndjson";
+const CAPSULES_SUFFIX: &str = ".capsules.ndjson";
 /// No object is larger; a larger number is a damaged pointer.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
@@ -290,9 +291,9 @@ pub fn is_pointer(url: &str) -> bool {
     url.ends_with(POINTER_SUFFIX)
 }
 
-/// Whether `url` is the list of faults beside an object, by its name: no source of lines.
+/// Whether `url` is what is said of faults beside an object, by its name: no source of lines.
 pub fn is_sidecar(url: &str) -> bool {
-    url.ends_with(SIDECAR_SUFFIX)
+    url.ends_with(SIDECAR_SUFFIX) || url.ends_with(CAPSULES_SUFFIX)
 }
 
 /// The resume pointer of a request whose retry object is, or would be, `retry_url`.
@@ -303,6 +304,11 @@ pub fn pointer(retry_url: &str) -> String {
 /// The list of faults that stands beside the object `url`.
 pub fn sidecar(url: &str) -> String {
     format!("{url}{SIDECAR_SUFFIX}")
+}
+
+/// The capsules that stand beside the object `url`.
+pub fn capsules(url: &str) -> String {
+    format!("{url}{CAPSULES_SUFFIX}")
 }
 
 /// The object that holds what was not run again of the object `url`: `a-rest1-retry02.csv` for `a-retry02.csv`.

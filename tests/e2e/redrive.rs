@@ -634,7 +634,7 @@ fn the_same_bytes_however_it_is_run() {
     let line = |n: usize| match n % 10 {
         1 => format!("!corrupt c{n}\n"),
         2 => format!("!retry r{n}\n"),
-        3 => format!("!trap\n"),
+        3 => "!trap\n".to_owned(),
         _ => format!("line {n}\n"),
     };
     let lines: String = (0..3000).map(line).collect();

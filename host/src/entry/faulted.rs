@@ -158,6 +158,12 @@ impl Faulted {
     }
 }
 
+/// `1 line`, `2 lines`.
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,10 @@ pub(super) fn linker(engine: &Engine, http: bool) -> Result<Linker<State>> {
     // Streams, clocks, random numbers, stdin, stdout and stderr.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
     standard_library(&mut linker)?;
+    // Random numbers go by the tape of the instance, where it has one.
+    linker.allow_shadowing(true);
+    random::random::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    linker.allow_shadowing(false);
     if http {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         http::tell_body_errors(&mut linker)?;
