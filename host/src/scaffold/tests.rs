@@ -74,18 +74,22 @@ fn check_files(language: Language) {
 fn the_sdk_is_whole() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let files = files(Language::Rust);
-    let prefix = "vendor/linemill-sdk/src/";
-    let copied: BTreeSet<String> = files
-        .iter()
-        .filter_map(|(path, _)| path.strip_prefix(prefix))
-        .map(str::to_owned)
-        .collect();
-    let there = std::fs::read_dir(root.join("guest-sdk/src")).expect("readable");
-    let there: BTreeSet<String> = there
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(copied, there);
+    for folder in ["src", "src/http", "wit", "wit/deps"] {
+        let prefix = format!("vendor/linemill-sdk/{folder}/");
+        let copied: BTreeSet<String> = files
+            .iter()
+            .filter_map(|(path, _)| path.strip_prefix(&prefix))
+            .filter(|name| !name.contains('/'))
+            .map(str::to_owned)
+            .collect();
+        let there = std::fs::read_dir(root.join("guest-sdk").join(folder)).expect("readable");
+        let there: BTreeSet<String> = there
+            .flatten()
+            .filter(|entry| entry.path().is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(copied, there, "{folder}");
+    }
 }
 
 /// The copy asks for the same dependencies.
