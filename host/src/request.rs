@@ -35,6 +35,7 @@ pub(crate) use template::keeps_attempt;
 
 const POINTER_SUFFIX: &str = ".resume.json";
 const SIDECAR_SUFFIX: &str = ".faults.ndjson";
+const CAPSULES_SUFFIX: &str = ".capsules.ndjson";
 /// No object is larger; a larger number is a damaged pointer.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
@@ -298,6 +299,11 @@ pub fn is_sidecar(url: &str) -> bool {
 /// The resume pointer of a request whose retry object is, or would be, `retry_url`.
 pub fn pointer(retry_url: &str) -> String {
     format!("{retry_url}{POINTER_SUFFIX}")
+}
+
+/// What may stand beside the object `url` and is about it: its faults file, and capsules of failures.
+pub(crate) fn beside(url: &str) -> [String; 2] {
+    [sidecar(url), format!("{url}{CAPSULES_SUFFIX}")]
 }
 
 /// The list of faults that stands beside the object `url`.
