@@ -21,6 +21,7 @@
 mod allowed;
 mod batch;
 mod body;
+mod capsule;
 mod cases;
 mod closer;
 mod completion;
@@ -42,6 +43,7 @@ mod progress;
 mod redrive;
 mod registry;
 mod rehearsal;
+mod replay;
 mod report;
 mod request;
 mod router;
@@ -57,6 +59,7 @@ mod worker;
 
 pub use allowed::AllowedSources;
 pub use body::Body;
+pub use capsule::{Capsule, CapsuleError, Ended, Shrink, redact_text};
 pub use cases::{Case, DiffLine, Difference, Mistake, Observed, Sign, Trial, Verdict};
 pub use config::{
     Config, ConfigError, DirGrant, Effective, Grants, HttpGrant, Layers, Origin, ShadowMode,
@@ -77,7 +80,8 @@ pub use registry::{
 pub use rehearsal::costs::{Cost, Did, Meter};
 pub use rehearsal::sample::Sample;
 pub use rehearsal::{Faulted, Rehearsal};
-pub use report::{Report, chain};
+pub use replay::{Replay, Replayed};
+pub use report::{PluginId, Report, chain};
 pub use request::{Pointer, Range, Request, Source, attempt_of, is_pointer, is_sidecar, sidecar};
 pub use runtime::{
     Answer, Answering, Answers, Call, Compiled, Extern, GuestContext, HttpBody, HttpFailure,

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             Command::Redrive(args) => entry::redrive::redrive(args, bars).await,
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
+            Command::Replay(args) => entry::replay::replay(args).await,
             Command::Check(args) => entry::check::check(args).await,
             Command::Bench(args) => entry::bench::bench(args, bars).await,
             Command::Dev(args) => entry::dev::dev(args).await,

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::capsule::{Keeper, Memory};
 use crate::closer::Closer;
 use crate::completion::{self, Action};
-use crate::config::{self, Completion, Config};
+use crate::config::{self, CapsuleMode, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::handover::Left;
@@ -143,7 +144,7 @@ impl Run {
         let names = Names::of(&request, &host.cwd).map_err(invalid)?;
         names.written(&config).map_err(invalid)?;
         let digest = &plugin.id.digest;
-        let router = Router::new(
+        let mut router = Router::new(
             &host.storage,
             names.clone(),
             &config,
@@ -155,6 +156,7 @@ impl Run {
             // What it logs and emits goes nowhere.
             let mut quiet = Config::clone(&config);
             quiet.log_events_max = 0;
+            quiet.capsules = CapsuleMode::Off;
             let (quiet, stop) = (Arc::new(quiet), Arc::default());
             shadow::start(
                 shadow,
@@ -164,6 +166,7 @@ impl Run {
         let (beside, comparing) = beside.unzip();
         let mut shop = shop(plugin, &request, config, deadline, stop);
         shop.beside = beside;
+        router.keeper.clone_from(&shop.keeper);
         let shop = Arc::new(shop);
         let closer = Closer::new(shop.clone());
         Ok(Run {
@@ -299,6 +302,13 @@ impl Run {
         if dropped > 0 {
             tracing::warn!(request = %self.request.id, "{dropped} log events of the plugin were dropped (log_events_max)");
         }
+        if let Some(keeper) = &self.shop.keeper {
+            let counts = keeper.counts();
+            if let Some(left_out) = counts.left_out() {
+                tracing::warn!(request = %self.request.id, "{left_out}");
+            }
+            report.capsules = Some(counts);
+        }
         let stopped = matches!(reason, Some(Reason::Fatal(_) | Reason::Systemic(_)));
         let ending = Ending {
             unread: self.left,
@@ -334,9 +344,11 @@ fn shop(
     deadline: Deadline,
     stop: Arc<Stop>,
 ) -> Shop {
+    let guest = Arc::new(guest_context(plugin, request, &config, deadline));
     Shop {
         plugin: plugin.clone(),
-        guest: Arc::new(guest_context(plugin, request, &config, deadline)),
+        keeper: Keeper::new(&config, plugin, &guest),
+        guest,
         poison: Poison::new(config.trap_ratio_max, config.trap_lines_min),
         config,
         stop,
@@ -363,5 +375,8 @@ fn guest_context(
     guest.started_at = u64::try_from(request.started_at.timestamp_millis()).unwrap_or(0);
     guest.attributes.clone_from(&request.attributes);
     guest.settings = Arc::new(config.settings.clone());
+    if config.capsules != CapsuleMode::Off {
+        guest.answers = Memory::Kept;
+    }
     guest
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::body::Body;
-use crate::config::{Completion, Config};
+use crate::config::{CapsuleMode, Completion, Config};
 use crate::pipeline::{self, Host};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -139,6 +139,7 @@ fn in_memory(config: &Config, base: &str) -> Config {
         *url = format!("{base}/routes/{route}/$SourceName");
     }
     config.completion = Completion::Keep;
+    config.capsules = CapsuleMode::Off;
     config
 }
 

@@ -65,6 +65,9 @@ pub struct Report {
     /// What a version did that ran along.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Box<Comparison>>,
+    /// Failures that were kept, and those that were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capsules: Option<CapsuleCounts>,
     /// The plugin failed the request as a whole.
     #[serde(skip)]
     pub plugin_failed: bool,
@@ -100,6 +103,7 @@ impl Report {
             plugin,
             plugin_failure: None,
             shadow: None,
+            capsules: None,
             plugin_failed: false,
             remedy: None,
             fuel: 0,
@@ -247,6 +251,39 @@ pub fn status(counts: &Counts, ending: Ending) -> String {
         "ok".to_owned()
     } else {
         applies.join("|")
+    }
+}
+
+/// Failures that have a capsule, and those that have none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CapsuleCounts {
+    /// Capsules written.
+    pub kept: u64,
+    /// Left out: more than `capsules_max`.
+    pub beyond_max: u64,
+    /// Left out: larger than `capsule_bytes_max`.
+    pub too_large: u64,
+    /// Left out: the failure did not come again in a fresh instance, or there was no time to see.
+    pub not_reproduced: u64,
+    /// Left out: the plugin was out of time, which no replay brings back.
+    pub timed_out: u64,
+}
+
+impl CapsuleCounts {
+    /// Why failures have no capsule, for a person.
+    pub fn left_out(&self) -> Option<String> {
+        let reasons = [
+            (self.beyond_max, "more than capsules_max"),
+            (self.too_large, "larger than capsule_bytes_max"),
+            (self.not_reproduced, "not seen again in a fresh instance"),
+            (self.timed_out, "out of time, which cannot be replayed"),
+        ];
+        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<_> = reasons
+            .map(|(count, why)| format!("{count} {why}"))
+            .collect();
+        (!reasons.is_empty()).then(|| format!("failures without a capsule: {}", reasons.join(", ")))
     }
 }
 

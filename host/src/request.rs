@@ -291,9 +291,9 @@ pub fn is_pointer(url: &str) -> bool {
     url.ends_with(POINTER_SUFFIX)
 }
 
-/// Whether `url` is the list of faults beside an object, by its name: no source of lines.
+/// Whether `url` is what is said of faults beside an object, by its name: no source of lines.
 pub fn is_sidecar(url: &str) -> bool {
-    url.ends_with(SIDECAR_SUFFIX)
+    url.ends_with(SIDECAR_SUFFIX) || url.ends_with(CAPSULES_SUFFIX)
 }
 
 /// The resume pointer of a request whose retry object is, or would be, `retry_url`.
@@ -309,6 +309,11 @@ pub(crate) fn beside(url: &str) -> [String; 2] {
 /// The list of faults that stands beside the object `url`.
 pub fn sidecar(url: &str) -> String {
     format!("{url}{SIDECAR_SUFFIX}")
+}
+
+/// The capsules that stand beside the object `url`.
+pub fn capsules(url: &str) -> String {
+    format!("{url}{CAPSULES_SUFFIX}")
 }
 
 /// The object that holds what was not run again of the object `url`: `a-rest1-retry02.csv` for `a-retry02.csv`.

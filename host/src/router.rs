@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::batch::{count_lines, line_span};
+use crate::batch::{Batch, count_lines, line_span};
+use crate::capsule::{Capture, Ended, Keeper};
 use crate::config::Config;
 use crate::destination::{Destination, Published, Sealed};
 use crate::error::{Error, Result};
@@ -43,6 +44,11 @@ pub struct Router {
     rest: Option<Rest>,
     /// Corrupt lines from the first that trapped on, until it is known that the plugin is not at fault.
     held: Spool,
+    /// Capsules of the same time, likewise.
+    held_capsules: Spool,
+    capsules: BTreeMap<Place, Destination>,
+    /// Makes capsules.
+    pub keeper: Option<Arc<Keeper>>,
     /// The last line that was copied unread has not ended.
     torn: bool,
     /// The books.
@@ -148,6 +154,9 @@ impl Router {
             redrive: request.source.redrive.clone(),
             rest: None,
             held: Spool::default(),
+            held_capsules: Spool::default(),
+            capsules: BTreeMap::new(),
+            keeper: None,
             torn: false,
             counts: Counts::default(),
             metrics: Metrics::default(),
@@ -187,12 +196,15 @@ impl Router {
                     .await?;
             }
         }
+        for capture in done.captures {
+            self.keep(&done.batch, capture).await?;
+        }
         self.emit(&done.outcome).await?;
         Ok(done.outcome.partials)
     }
 
     /// Blames all lines of a batch that was never finished.
-    pub async fn abandon(&mut self, batch: Arc<crate::batch::Batch>, reason: &str) -> Result<()> {
+    pub async fn abandon(&mut self, batch: Arc<Batch>, reason: &str) -> Result<()> {
         let mut outcome = Outcome::default();
         outcome.blame(
             0..batch.lines,
@@ -206,6 +218,7 @@ impl Router {
             fuel: 0,
             traps: 0,
             time,
+            captures: Vec::new(),
         })
         .await?;
         Ok(())
@@ -374,6 +387,11 @@ impl Router {
 
     /// Settles the lines that trapped: they are corrupt, or are retried where the plugin is at fault.
     pub async fn settle(&mut self, systemic: bool) -> Result<()> {
+        let trapped = match systemic {
+            true => FaultKind::Retry,
+            false => FaultKind::Corrupt,
+        };
+        self.settle_capsules(place_of(self.fate(trapped))).await?;
         let mut held = std::mem::take(&mut self.held);
         held.rewind()?;
         while let Some(record) = held.next_record()? {
@@ -395,6 +413,52 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    /// Keeps a failure beside the lines that it is about. Those of a trap wait for the same verdict as they do.
+    async fn keep(&mut self, batch: &Batch, capture: Capture) -> Result<()> {
+        let trapped = matches!(capture.ended, Ended::Trap { .. });
+        let fate = self.fate(capture.ended.blames());
+        let Some(json) = self
+            .keeper
+            .as_ref()
+            .and_then(|keeper| keeper.line(batch, capture))
+        else {
+            return Ok(());
+        };
+        if !trapped {
+            return self.write_capsule(place_of(fate), &json).await;
+        }
+        self.held_capsules.begin(&Record {
+            line: 0,
+            offset: 0,
+            reason: String::new(),
+            trapped,
+        })?;
+        self.held_capsules.bytes(&json)?;
+        self.held_capsules.end()
+    }
+
+    async fn settle_capsules(&mut self, place: Place) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held_capsules);
+        held.rewind()?;
+        while held.next_record()?.is_some() {
+            while let Some(json) = held.next_bytes()? {
+                self.write_capsule(place, &json).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_capsule(&mut self, place: Place, json: &[u8]) -> Result<()> {
+        if !self.capsules.contains_key(&place) {
+            let url = request::capsules(&self.url(place)?);
+            let destination = Destination::create(&self.storage, &url).await?;
+            self.capsules.insert(place, destination);
+        }
+        let destination = self.capsules.get_mut(&place);
+        let destination = destination.expect("it was just put there");
+        destination.write(json).await
     }
 
     /// Copies lines that were never loaded to the retry object, as they are, maybe in parts.
@@ -459,11 +523,7 @@ impl Router {
 
     async fn sink(&mut self, place: Place) -> Result<&mut FaultSink> {
         if !self.faults.contains_key(&place) {
-            let url = match place {
-                Place::Corruption => self.names.corruption(&self.config),
-                Place::Again => self.names.retry_or_failed(&self.config),
-            };
-            let url = url.map_err(named)?;
+            let url = self.url(place)?;
             let lines = Destination::create(&self.storage, &url).await?;
             let sink = FaultSink {
                 url,
@@ -473,6 +533,14 @@ impl Router {
             self.faults.insert(place, sink);
         }
         Ok(self.faults.get_mut(&place).expect("it was just put there"))
+    }
+
+    fn url(&self, place: Place) -> Result<String> {
+        let url = match place {
+            Place::Corruption => self.names.corruption(&self.config),
+            Place::Again => self.names.retry_or_failed(&self.config),
+        };
+        url.map_err(named)
     }
 
     fn add_progress(&self, before: Counts) {
@@ -498,6 +566,8 @@ impl Router {
             Kind::Retry
         };
         let mut open = Vec::new();
+        let capsules = std::mem::take(&mut self.capsules).into_values();
+        open.extend(capsules.map(|capsules| (Kind::Sidecar, capsules)));
         for (place, sink) in std::mem::take(&mut self.faults) {
             open.extend(sink.sidecar.map(|sidecar| (Kind::Sidecar, sidecar)));
             let kind = if place == Place::Corruption {
@@ -554,7 +624,8 @@ impl Router {
                 sidecar.abort().await;
             }
         }
-        for (_, destination) in std::mem::take(&mut self.outputs) {
+        let others = std::mem::take(&mut self.outputs).into_values();
+        for destination in others.chain(std::mem::take(&mut self.capsules).into_values()) {
             destination.abort().await;
         }
         if let Some(rest) = self.rest.take() {

@@ -93,7 +93,7 @@ fn the_answer_says_what_becomes_of_a_line() {
           5 retry: the server answered 429
           7 retry: the connection broke
           8 retry: the answer broke off
-          9 retry: ErrorCode::HttpProtocolError
+          9 retry: the server does not speak HTTP
         ",
     );
     let counted = &outcome.report().0["Metrics"]["by_response_code"];
@@ -143,8 +143,7 @@ fn a_server_that_refuses_or_hangs_means_retry() {
         retry: loaded 3, processed 1, retried 2
         out/destination/a.txt: known: x
         out/retry/a-retry01.txt: hang,stall
-          1 retry: no answer in time
-          2 retry: no answer in time
+          1,2 retry: no answer in time
         ",
         );
     for why in [
@@ -227,6 +226,16 @@ fn a_hundred_instances_wait_at_once() {
     let counts = server.counts();
     assert_eq!(counts.waiting_max, 100);
     assert_eq!(counts.connections, 100, "they are used again");
+}
+
+#[test]
+fn lines_that_need_no_lookup_do_not_make_the_others_wait_for_each_other() {
+    let server = LookupServer::start();
+    // Blank ones are fast, so batches grow.
+    let lines = std::iter::repeat_n("", 20_000).chain(std::iter::repeat_n("meet-8", 8000));
+    let outcome = looked_up(&server, lines).set("concurrency", 8).run();
+    assert_eq!(said(&outcome).len(), 8000);
+    assert_eq!(server.counts().waiting_max, 8);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! without them both are built first.
 
 mod bench;
+mod capsules;
 mod check;
 mod command_line;
 mod compile;
@@ -27,6 +28,7 @@ mod pointers;
 mod poison;
 mod reasons;
 mod redrive;
+mod replay;
 mod s3;
 mod serve;
 mod signals;

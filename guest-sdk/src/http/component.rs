@@ -19,14 +19,14 @@ pub(super) fn send(request: &Request) -> Result<Response, Failure> {
         .body()
         .map_err(|()| invalid("its body cannot be sent"))?;
     let answering = handle(asked, Some(options(request)?)).map_err(failure)?;
-    let sent = write(body, &request.body);
+    // A server may answer without having read it all; what else went wrong, the answer says.
+    let _ = write(body, &request.body);
     answering.subscribe().block();
     let answer = answering
         .get()
         .expect("it was waited for")
         .expect("it is taken once");
-    // A server may answer without having read it all.
-    let answer = answer.map_err(|code| sent.err().unwrap_or_else(|| failure(code)))?;
+    let answer = answer.map_err(failure)?;
     let status = answer.status();
     let headers = answer.headers().entries();
     Ok(Response {
@@ -157,6 +157,10 @@ fn failure(code: ErrorCode) -> Failure {
         ErrorCode::DnsError(_) => (
             FailureKind::Connection,
             "the server's name was not found".to_owned(),
+        ),
+        ErrorCode::HttpProtocolError => (
+            FailureKind::Connection,
+            "the server does not speak HTTP".to_owned(),
         ),
         other => (FailureKind::Connection, format!("{other:?}")),
     };

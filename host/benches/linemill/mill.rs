@@ -23,8 +23,7 @@ pub struct Job<'a> {
 
 impl Mill {
     /// An engine, threads, and where the plugins are.
-    pub fn new(plugins: PathBuf, cache_dir: PathBuf) -> Result<Self> {
-        let config = Config::default();
+    pub fn new(plugins: PathBuf, cache_dir: PathBuf, config: Config) -> Result<Self> {
         let runtime = Runtime::new(Limits {
             memory_bytes_max: config.memory_bytes_max,
             table_elements_max: config.table_elements_max,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Completion, Config, ConfigError, GIB, KIB, MIB, Problem};
 use crate::allowed::AllowedSources;
+use crate::capsule::Parts;
 use crate::request::{check_template, keeps_attempt};
 use crate::signature::PublicKey;
 
@@ -144,6 +145,12 @@ impl Config {
             ("plugin_poll_ms", Some(self.plugin_poll_ms), 0..=NUMBER_MAX),
             ("log_events_max", Some(self.log_events_max), 0..=NUMBER_MAX),
             ("log_bytes_max", of(self.log_bytes_max), 0..=MIB as u64),
+            ("capsules_max", Some(self.capsules_max), 0..=1_000_000),
+            (
+                "capsule_bytes_max",
+                of(self.capsule_bytes_max),
+                KIB as u64..=GIB as u64,
+            ),
             ("requests_max", of(self.requests_max), 1..=10_000),
             ("connections_max", of(self.connections_max), 1..=100_000),
             ("body_bytes_max", of(self.body_bytes_max), 1..=GIB as u64),
@@ -184,6 +191,9 @@ impl Config {
                 "plugin_compiled",
                 "must be a file of this machine, not a URL",
             );
+        }
+        if let Err(problem) = Parts::parse(&self.capsule_redact) {
+            problems.add("capsule_redact", problem);
         }
         self.check_key(problems);
         self.check_serving(problems);

@@ -128,7 +128,8 @@ fn masked(name: &str, value: Value) -> Value {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a value of that name is not to be shown.
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('-', "_");
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }

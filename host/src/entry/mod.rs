@@ -14,6 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod project;
 pub(crate) mod quantile;
 pub(crate) mod redrive;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Run recorded failures again: reproduce them, try a fix, make them smaller
+    Replay(replay::Args),
     /// Begin a plugin: a folder that builds, tests and runs
     New(new::Args),
     /// Run the cases of a plugin, and show what differs

@@ -26,12 +26,18 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Lang {
     Rust,
+    Js,
+    Python,
+    C,
 }
 
 impl Lang {
     fn language(self) -> Language {
         match self {
             Lang::Rust => Language::Rust,
+            Lang::Js => Language::JavaScript,
+            Lang::Python => Language::Python,
+            Lang::C => Language::C,
         }
     }
 }

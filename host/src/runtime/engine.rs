@@ -16,6 +16,8 @@ use super::state::State;
 use super::threads::Threads;
 use crate::config::Grants;
 
+/// What runs plugins: its version decides what an instruction costs.
+pub const ENGINE: &str = "wasmtime 48";
 /// How much fuel a plugin burns before its thread looks up: seldom enough to cost nothing, often enough to stop a
 /// spinning plugin within a few milliseconds.
 pub(super) const YIELD_FUEL: u64 = 5_000_000;
@@ -148,4 +150,14 @@ fn pooled(mut config: Config, limits: &Limits) -> Result<Engine> {
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_is_what_is_built_in() {
+        let manifest = include_str!("../../Cargo.toml");
+        let (name, version) = super::ENGINE.split_once(' ').expect("name and version");
+        assert!(manifest.contains(&format!("\n{name} = {{ version = \"{version}\"")));
+    }
 }

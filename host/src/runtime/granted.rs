@@ -36,12 +36,24 @@ impl Granted {
         Ok(Granted { env, dirs })
     }
 
-    /// Gives it to an instance.
+    pub(super) fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    pub(super) fn folders(&self) -> Vec<String> {
+        self.dirs.iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Gives it to an instance; `env` stands in for the variables.
     ///
     /// # Errors
     /// A folder cannot be opened any more.
-    pub(super) fn give(&self, wasi: &mut WasiCtxBuilder) -> Result<(), String> {
-        wasi.envs(&self.env);
+    pub(super) fn give(
+        &self,
+        wasi: &mut WasiCtxBuilder,
+        env: Option<&[(String, String)]>,
+    ) -> Result<(), String> {
+        wasi.envs(env.unwrap_or(&self.env));
         for (folder, name) in &self.dirs {
             let opened = wasi.preopened_dir(folder, name, FsPerms::ReadOnly);
             opened.map_err(|error| {

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http_body_util::BodyExt;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, IoError};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
@@ -104,6 +108,35 @@ fn arriving(
     tell: impl Fn(HttpFailure) -> Error + Send + 'static,
 ) -> http::Response<WasiBody> {
     answer.map(|body| body.map_err(tell).boxed_unsync())
+}
+
+/// The interface in which the engine defines HTTP.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// Tells plugins why the body of an answer ended: what the engine defines for it does not know its own errors.
+pub(super) fn tell_body_errors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let told = linker.instance(TYPES)?.func_wrap(
+        "http-error-code",
+        |mut store: StoreContextMut<'_, State>, (error,): (Resource<IoError>,)| {
+            let error = store.data_mut().ctx().table.get(&error)?;
+            Ok((error.downcast_ref::<Error>().map(code),))
+        },
+    );
+    linker.allow_shadowing(false);
+    told
+}
+
+/// What can go wrong once an answer has begun.
+fn code(error: &Error) -> ErrorCode {
+    match error {
+        Error::HttpResponseBodySize(max) => ErrorCode::HttpResponseBodySize(*max),
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpProtocolError => ErrorCode::HttpProtocolError,
+        other => ErrorCode::InternalError(Some(other.to_string())),
+    }
 }
 
 /// A URL for the log: without its query and its user, which may be secret.

@@ -17,6 +17,7 @@ use super::engine::YIELD_FUEL;
 use super::plugin::Plugin;
 pub use super::state::GuestContext;
 use super::state::State;
+use crate::capsule::{Recorded, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::{Failure, Outcome, Trap, TrapKind, reason};
 use crate::report::Counts;
@@ -131,6 +132,18 @@ impl Instance {
             },
             None => Ok(()),
         }
+    }
+
+    /// What the host answered since the instance was started, or since this was asked, where that is kept.
+    pub fn take_answers(&self) -> Recorded {
+        let tape = self.store.data().tape.as_ref();
+        tape.map(Tape::take).unwrap_or_default()
+    }
+
+    /// How its questions to the host differ from those that are played back.
+    pub fn divergence(&self) -> Option<String> {
+        let tape = self.store.data().tape.as_ref();
+        tape.and_then(Tape::divergence)
     }
 
     /// Fuel that the last call used of its budget.

@@ -10,6 +10,7 @@ use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
 use super::contract::host;
+use super::http;
 use super::state::State;
 
 /// Everything that plugins may import. Sockets are not in it, nor HTTP unless some is granted: a plugin that imports
@@ -20,8 +21,13 @@ pub(super) fn linker(engine: &Engine, http: bool) -> Result<Linker<State>> {
     // Streams, clocks, random numbers, stdin, stdout and stderr.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
     standard_library(&mut linker)?;
+    // Random numbers go by the tape of the instance, where it has one.
+    linker.allow_shadowing(true);
+    random::random::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    linker.allow_shadowing(false);
     if http {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        http::tell_body_errors(&mut linker)?;
     }
     Ok(linker)
 }

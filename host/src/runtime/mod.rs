@@ -13,12 +13,14 @@ mod network;
 mod plugin;
 mod state;
 mod stdio;
+mod taped;
+mod taped_http;
 mod threads;
 
 pub use answers::{
     Answer, Answering, Answers, Body as HttpBody, HttpFailure, HttpFailureKind, Patience, Question,
 };
 pub use compiled::Compiled;
-pub use engine::{Limits, Runtime};
+pub use engine::{ENGINE, Limits, Runtime};
 pub use instance::{Call, GuestContext, Instance, Returned};
 pub use plugin::{Extern, Inspection, Plugin, digest};

@@ -194,6 +194,22 @@ impl Plugin {
         self.reducer.is_some()
     }
 
+    /// The variables that it is granted, with their values.
+    pub fn env(&self) -> &[(String, String)] {
+        self.runtime.granted.env()
+    }
+
+    /// The folders that it is granted, by the names that it knows.
+    pub fn folders(&self) -> Vec<String> {
+        self.runtime.granted.folders()
+    }
+
+    /// Whether it can ask servers, and so wait for them.
+    pub fn asks(&self) -> bool {
+        let mut imports = self.inspection.imports.iter();
+        imports.any(|import| HTTP.contains(&interface(&import.name)))
+    }
+
     /// The threads that it runs on.
     pub fn compute(&self) -> &tokio::runtime::Handle {
         self.runtime.compute()

@@ -13,6 +13,9 @@ use super::contract::{host, types};
 use super::engine::Runtime;
 use super::http::Http;
 use super::stdio::Printed;
+use super::taped::{self, TapedMonotonicClock, TapedWallClock};
+use super::taped_http::TapedAnswers;
+use crate::capsule::{Memory, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::cut;
 
@@ -41,6 +44,10 @@ pub struct GuestContext {
     pub deadline: Deadline,
     /// Name of the plugin, for its log events.
     pub plugin: String,
+    /// Where answers come from that differ from run to run, and whether they are kept.
+    pub answers: Memory,
+    /// Variables in the place of those that are granted here.
+    pub env: Option<Vec<(String, String)>>,
     context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
@@ -63,6 +70,8 @@ impl GuestContext {
             settings: Arc::default(),
             deadline,
             plugin: plugin.to_owned(),
+            answers: Memory::Live,
+            env: None,
             context: OnceLock::new(),
             logs: LogBudget {
                 events_max,
@@ -81,6 +90,11 @@ impl GuestContext {
     /// Whether `pre` has run.
     pub fn is_open(&self) -> bool {
         self.context.get().is_some()
+    }
+
+    /// What `pre` returned; empty until then.
+    pub fn context(&self) -> &[u8] {
+        self.context.get().map_or(&[], |(context, _)| context)
     }
 
     /// Fuel that `pre` used.
@@ -143,6 +157,8 @@ pub(super) struct State {
     pub(super) http: Http,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
+    /// What the host answers, where it is kept or played back.
+    pub(super) tape: Option<Tape>,
 }
 
 impl State {
@@ -150,6 +166,7 @@ impl State {
     /// Something that is granted is gone.
     pub(super) fn new(guest: &Arc<GuestContext>, runtime: &Runtime) -> Result<Self, String> {
         let stderr = Printed::new("stderr", Level::Warn, guest.clone());
+        let tape = Tape::new(&guest.answers);
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(Printed::new("stdout", Level::Info, guest.clone()))
             .stderr(stderr.clone())
@@ -157,7 +174,15 @@ impl State {
             .insecure_random(Deterministic::new(SEED.to_le_bytes().to_vec()))
             .allow_tcp(false)
             .allow_udp(false);
-        runtime.granted.give(&mut wasi)?;
+        if let Some(tape) = &tape {
+            wasi.wall_clock(TapedWallClock(tape.clone()))
+                .monotonic_clock(TapedMonotonicClock::new(tape.clone()));
+        }
+        runtime.granted.give(&mut wasi, guest.env.as_deref())?;
+        let mut answers = runtime.answers.clone();
+        if let Some(tape) = &tape {
+            answers = Arc::new(TapedAnswers::new(answers, tape.clone()));
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
@@ -170,9 +195,10 @@ impl State {
             guest: guest.clone(),
             wasi: wasi.build(),
             table,
-            http: Http::new(runtime.answers.clone(), guest.clone()),
+            http: Http::new(answers, guest.clone()),
             stderr,
             growth,
+            tape,
         })
     }
 
@@ -194,10 +220,7 @@ impl types::Host for State {}
 
 impl host::Host for State {
     fn context(&mut self) -> wasmtime::Result<Vec<u8>> {
-        let context = self.guest.context.get();
-        Ok(context
-            .map(|(context, _)| context.clone())
-            .unwrap_or_default())
+        Ok(self.guest.context().to_vec())
     }
 
     fn setting(&mut self, name: String) -> wasmtime::Result<Option<String>> {
@@ -205,7 +228,11 @@ impl host::Host for State {
     }
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.guest.deadline.remaining_ms(Instant::now()))
+        let live = || self.guest.deadline.remaining_ms(Instant::now());
+        Ok(match &self.tape {
+            Some(tape) => taped::remaining_ms(tape, live),
+            None => live(),
+        })
     }
 
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {

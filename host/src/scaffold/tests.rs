@@ -5,6 +5,13 @@ use std::path::Path;
 
 use super::*;
 
+const ALL: [Language; 4] = [
+    Language::Rust,
+    Language::JavaScript,
+    Language::Python,
+    Language::C,
+];
+
 fn files(language: Language) -> Vec<(&'static str, String)> {
     Scaffold::new("my-plugin", language)
         .expect("a good name")
@@ -39,7 +46,13 @@ fn names() {
 
 #[test]
 fn no_placeholder_is_left_and_no_path_comes_twice() {
-    let files = files(Language::Rust);
+    for language in ALL {
+        check_files(language);
+    }
+}
+
+fn check_files(language: Language) {
+    let files = files(language);
     let paths: BTreeSet<_> = files.iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), files.len());
     for (path, text) in &files {
@@ -101,7 +114,7 @@ fn the_sdk_has_its_dependencies() {
 
 #[test]
 fn cases_are_cases() {
-    for (path, text) in files(Language::Rust) {
+    for (path, text) in ALL.into_iter().flat_map(files) {
         if path.starts_with("cases/") {
             let read = crate::cases::Case::parse(path, text.as_bytes());
             assert!(read.is_ok(), "{path}: {read:?}");

@@ -67,6 +67,14 @@ impl Case {
         case
     }
 
+    /// Another command line in the folder of this one, which says all itself.
+    pub(crate) fn command_here<const N: usize>(&self, words: [&str; N]) -> Case {
+        Case {
+            dir: self.dir.clone(),
+            ..Case::command(words)
+        }
+    }
+
     /// `linemill redrive --quiet` in the folder of this one, with another plugin and the same flags.
     pub(crate) fn redrive(&self, name: &str) -> Case {
         let mut case = self.again();

@@ -25,6 +25,7 @@ const DRIP: Duration = Duration::from_millis(20);
 /// | `break` | closes the connection within the answer |
 /// | `garbage` | answers with something that is not HTTP |
 /// | `to-URL` | a redirect, encoded |
+/// | `slow-MS`, `slow-MS-…` | answers after so many milliseconds |
 /// | `meet-N` | answers when N requests wait for it, or fails after a while |
 /// | `say` | method, path, and size of the body |
 /// | anything else | answers with `known: ` and its name |
@@ -216,6 +217,11 @@ impl Seen {
                     rest.replace("%2F", "/").replace("%3A", ":")
                 );
                 respond(stream, "302 Found", &location, "elsewhere")
+            }
+            "slow" => {
+                let ms = rest.split('-').next().unwrap_or_default();
+                std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0)));
+                respond(stream, "200 OK", "", &format!("known: {name}\n"))
             }
             "meet" => {
                 let all = rest.parse().unwrap_or(usize::MAX);
