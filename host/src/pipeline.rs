@@ -31,6 +31,9 @@ const FEED_GRACE: Duration = Duration::from_millis(20);
 /// How long before the hard end a request gives up on closing its destinations.
 const HARD_MARGIN: Duration = Duration::from_millis(50);
 
+/// What is there already may be all that was made of the same lines, or a part of it.
+const RUN_AGAIN: &str = "an earlier run of these lines may have written that, and may have been killed: look into it before anything is removed";
+
 /// What requests run with. Cheap to clone.
 #[derive(Clone)]
 pub struct Host {
@@ -238,7 +241,8 @@ impl Run {
         if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
             return;
         }
-        let completed = completion::complete_beside(&self.host.storage, &source.url, action).await;
+        let (storage, left) = (&self.host.storage, self.rest.is_some());
+        let completed = completion::complete_beside(storage, &source.url, &action, left).await;
         if let Err(error) = completed {
             let what = chain(&error);
             tracing::warn!(request = %self.request.id, "{what}");
@@ -325,6 +329,10 @@ impl Run {
         if let Some(error) = error {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
             report.fail_with(&error, ending);
+            if self.request.source.redrive.is_some() && matches!(error, Error::AlreadyExists { .. })
+            {
+                report.errors.add(RUN_AGAIN);
+            }
         }
     }
 }
