@@ -7,7 +7,7 @@ use bytes::Bytes;
 use similar::{ChangeTag, TextDiff};
 
 use super::Case;
-use super::entry;
+use super::entry::{self, Entries};
 use super::observed::Observed;
 use super::section::Kind;
 use super::text::escape;
@@ -136,8 +136,11 @@ pub(super) fn between(one: &Observed, other: &Observed) -> Vec<Difference> {
         let mut parts = vec![(Kind::Error, line_of(observed.error.as_deref()).into_bytes())];
         let outputs = observed.outputs.iter();
         parts.extend(outputs.map(|(route, data)| (Kind::Output(route.clone()), data.to_vec())));
-        let faults = entry::texts::<super::faults::ExpectedFault>(&[], &observed.faults).1;
-        let metrics = entry::texts::<super::measures::ExpectedMetric>(&[], &observed.metrics).1;
+        let faults =
+            entry::texts::<super::faults::ExpectedFault>(&Entries::default(), &observed.faults).1;
+        let metrics =
+            entry::texts::<super::measures::ExpectedMetric>(&Entries::default(), &observed.metrics)
+                .1;
         parts.push((Kind::Faults, faults.into_bytes()));
         parts.push((Kind::Metrics, metrics.into_bytes()));
         BTreeMap::from_iter(parts)
