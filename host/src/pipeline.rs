@@ -158,10 +158,12 @@ impl Run {
             quiet.log_events_max = 0;
             quiet.capsules = CapsuleMode::Off;
             let (quiet, stop) = (Arc::new(quiet), Arc::default());
-            shadow::start(
-                shadow,
-                shop(&shadow.plugin, &request, quiet, deadline, stop),
-            )
+            let mut shop = shop(&shadow.plugin, &request, quiet, deadline, stop);
+            // Just made, so nobody else has it.
+            if let Some(guest) = Arc::get_mut(&mut shop.guest) {
+                guest.reads_only = true;
+            }
+            shadow::start(shadow, shop)
         });
         let (beside, comparing) = beside.unzip();
         let mut shop = shop(plugin, &request, config, deadline, stop);
