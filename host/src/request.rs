@@ -303,7 +303,7 @@ pub fn pointer(retry_url: &str) -> String {
 
 /// What may stand beside the object `url` and is about it: its faults file, and capsules of failures.
 pub(crate) fn beside(url: &str) -> [String; 2] {
-    [sidecar(url), format!("{url}{CAPSULES_SUFFIX}")]
+    [sidecar(url), capsules(url)]
 }
 
 /// The list of faults that stands beside the object `url`.
