@@ -400,6 +400,11 @@ fn other_batches_are_compared() {
     let one = observed("out . a\\n\nfault 1 retry r\ncount n . 2");
     assert_eq!(shown(&diff::between(&one, &one)), "");
     let other = observed("out . b\\n\nout x y\\n\nfault 1 retry r\ncount n . 1\nerror e");
+    assert_eq!(shown(&diff::between(&other, &observed("error e"))), "");
+    assert_eq!(
+        shown(&diff::between(&other, &observed("error f"))),
+        "error\n  - e\n  + f\n"
+    );
     assert_eq!(
         shown(&diff::between(&one, &other)),
         "output\n  - a\n  + b\noutput x\n  + y\nmetrics\n  - n = 2\n  + n = 1\nerror\n  + e\n"
