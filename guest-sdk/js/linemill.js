@@ -358,11 +358,12 @@ function asFault(line, error) {
   return { line, kind, reason: reasonOf(error), remainder: error?.remainder };
 }
 
-// What was meant says itself in its message; of what was not, the stack tells where it happened.
+// What was meant says itself in its message; of what was not, the stack tells where in the plugin it happened.
 function reasonOf(error) {
   if (error instanceof Corrupt || error instanceof Retry || error instanceof Fatal) return error.message;
-  const stack = error instanceof Error && error.stack ? `\n${error.stack.trimEnd()}` : '';
-  return `${error}${stack}`;
+  const stack = error instanceof Error && error.stack ? error.stack.trimEnd().split('\n') : [];
+  const own = stack.filter((frame) => !/(^|[/@])(linemill|initializer)\.js:/.test(frame));
+  return [String(error), ...own].join('\n');
 }
 
 // Without memory nothing can be promised any more: the host ends the instance and finds the line.

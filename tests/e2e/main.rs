@@ -18,6 +18,7 @@ mod gcs;
 mod instances;
 mod kill;
 mod lambda;
+mod languages;
 mod plugins;
 mod pointers;
 mod poison;

@@ -7,6 +7,7 @@ mod engine;
 mod instance;
 mod linker;
 mod plugin;
+mod said;
 mod state;
 mod stdio;
 mod threads;
