@@ -63,10 +63,9 @@ $(call names,$(JS)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.js guest-sdk/js/
 	$(TOOLS)/componentize-js $< --wit wit --world-name reducing-plugin --disable http fetch-event --out $@.new
 	@mv $@.new $@
 
-$(call names,$(PYTHON)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.py guest-sdk/python/linemill.py $(WIT)
+$(call names,$(PYTHON)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.py guest-sdk/python/linemill.py guest-sdk/python/build.py $(WIT)
 	@mkdir -p $(WASM)
-	PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/componentize-py --quiet --wit-path wit --world reducing-plugin \
-		componentize --stub-wasi plugin -p $(dir $<) -p guest-sdk/python -o $@.new
+	target/languages/venv/bin/python guest-sdk/python/build.py -p $(dir $<) -p guest-sdk/python -o $@.new
 	@mv $@.new $@
 
 C_SDK := guest-sdk/c/linemill.c guest-sdk/c/reducing_plugin.c guest-sdk/c/component_type.c

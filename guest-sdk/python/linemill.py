@@ -364,6 +364,7 @@ def _reason(error):
     if isinstance(error, (Corrupt, Retry, Fatal)):
         return str(error)
     told = "".join(traceback.format_exception(error)).rstrip()
+    told = re.sub(r'File "/[0-9]+/', 'File "', told)  # where the folders of modules stood at build time
     return told.encode(errors="replace")[-_REASON_BYTES:].decode(errors="ignore")
 
 

@@ -86,8 +86,8 @@ impl Case {
             about: About::default(),
             input: Bytes::new(),
             outputs: BTreeMap::new(),
-            faults: Faults::new(),
-            metrics: Metrics::new(),
+            faults: Faults::default(),
+            metrics: Metrics::default(),
             error: None,
         };
         let mut mistakes = Vec::new();

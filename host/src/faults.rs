@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use groups::{Example, Group};
+pub use groups::{Example, Group, printable};
 pub use pattern::pattern;
 pub use pick::Pick;
 pub(crate) use rows::{Read, Rows};

@@ -68,7 +68,7 @@ pub use config::{
 pub use deadline::Deadline;
 pub use error::{Error, Remedy};
 pub use event::{Event, EventError, EventKind, HttpCall, Refused, Task};
-pub use faults::{Example, FaultFile, Group, Kind, Pick, Survey, Surveyed, pattern};
+pub use faults::{Example, FaultFile, Group, Kind, Pick, Survey, Surveyed, pattern, printable};
 pub use outcome::{Failure, FaultKind, Trap};
 pub use outlet::Outlet;
 pub use pipeline::{Host, run, run_shadowed};

@@ -26,7 +26,7 @@ pub(crate) use sifted::Sifted;
 const BUFFER: usize = 256 * 1024;
 
 /// Which lines of an object are run again, and where they are from: 16 bytes for each of those.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Redrive {
     /// A bit for each line.
     chosen: Vec<u64>,
@@ -147,29 +147,31 @@ impl Redrive {
     ) -> Result<Option<Destination>> {
         let rows_url = request::sidecar(&source.url);
         let mut rows = Rows::open(storage, &rows_url, etag).await?;
-        let mut to = None;
         let mut keeps = self.unless_loaded(loaded);
         let mut line = 0;
+        let mut to = None;
+        let mut left = Vec::new();
         while let Some(Read { json, row, .. }) = rows.next().await? {
             let row = row.map_err(|_| changed(&rows_url))?;
             let of_row = line..line + row.lines;
             line = of_row.end;
-            let left = of_row.filter(|line| keeps(*line)).count() as u64;
-            let json = match left {
+            match of_row.filter(|line| keeps(*line)).count() as u64 {
                 0 => continue,
-                all if all == row.lines => json.to_vec(),
-                some => with_lines(json, some),
-            };
-            if to.is_none() {
-                to = Some(Destination::create(storage, &request::sidecar(url)).await?);
+                all if all == row.lines => left.extend_from_slice(json),
+                some => left.extend_from_slice(&with_lines(json, some)),
             }
-            let open = to.as_mut().expect("it was just put there");
-            open.write(&[&json, &b"\n"[..]].concat()).await?;
+            left.push(b'\n');
+            if left.len() > BUFFER {
+                append(storage, url, &mut to, &mut left).await?;
+            }
         }
-        match line > self.lines {
-            true => Err(changed(&rows_url)),
-            false => Ok(to),
+        if line > self.lines {
+            return Err(changed(&rows_url));
         }
+        if !left.is_empty() {
+            append(storage, url, &mut to, &mut left).await?;
+        }
+        Ok(to)
     }
 
     /// Whether a line stays; to be asked of each in order.
@@ -189,6 +191,22 @@ impl fmt::Debug for Redrive {
     }
 }
 
+/// Writes rows into the faults file beside the object `url`, which is opened with the first of them.
+async fn append(
+    storage: &Storage,
+    url: &str,
+    to: &mut Option<Destination>,
+    rows: &mut Vec<u8>,
+) -> Result<()> {
+    if to.is_none() {
+        *to = Some(Destination::create(storage, &request::sidecar(url)).await?);
+    }
+    let open = to.as_mut().expect("it was just put there");
+    open.write(rows).await?;
+    rows.clear();
+    Ok(())
+}
+
 fn changed(url: &str) -> Error {
     Error::SourceChanged {
         url: crate::config::mask_secrets(url),
@@ -201,3 +219,6 @@ fn with_lines(json: &[u8], lines: u64) -> Vec<u8> {
     row["lines"] = lines.into();
     serde_json::to_vec(&row).expect("a row is plain data")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! The files of a new plugin's project: a small processor that is real, its cases, and the SDK it is built with.
 
+mod c;
+mod js;
+mod python;
 mod rust;
 
 use std::fmt;
@@ -9,6 +12,12 @@ use std::fmt;
 pub enum Language {
     /// Built by cargo.
     Rust,
+    /// Built by componentize-js.
+    JavaScript,
+    /// Built by componentize-py.
+    Python,
+    /// Built by a clang for WASI.
+    C,
 }
 
 /// A project to be written.
@@ -132,6 +141,8 @@ const COMMON: [(&str, &str); 6] = [
         include_str!("../templates/common/cases/setting.txt"),
     ),
 ];
+/// The contract, for those who look things up.
+const WIT: (&str, &str) = ("wit/plugin.wit", include_str!("../../wit/plugin.wit"));
 const SAMPLE: (&str, &str) = (
     "sample/app.log",
     include_str!("../templates/common/sample/app.log"),
@@ -175,6 +186,9 @@ impl Scaffold {
     fn kit(&self) -> &'static Kit {
         match self.language {
             Language::Rust => &rust::KIT,
+            Language::JavaScript => &js::KIT,
+            Language::Python => &python::KIT,
+            Language::C => &c::KIT,
         }
     }
 }

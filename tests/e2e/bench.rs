@@ -176,6 +176,21 @@ fn lines_may_trap_and_fault() {
     let text = bench("unruly", lines).run();
     let said = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(said.contains("% of the lines were not processed"), "{said}");
+
+    let all = measured(bench("unruly", "!trap\n".repeat(100)));
+    assert!(
+        all["throughput"]["status"]
+            .as_str()
+            .is_some_and(|status| status.contains("stopped"))
+    );
+    assert_eq!(
+        (
+            &all["lines"]["trapped"],
+            &all["recommended"],
+            &all["lambda"]
+        ),
+        (&json!(100), &Value::Null, &Value::Null)
+    );
 }
 
 #[test]
@@ -259,13 +274,11 @@ fn a_part_of_the_source_may_be_taken() {
         json!({ "lines": 2, "bytes": 4, "cut": true })
     );
     // A round is about as long as was asked for: here the lines are repeated.
-    let all = measured(bench("sum", "1\n2").args(["--round-ms", "5"]));
-    assert!(
-        all["throughput"]["round_lines"].as_u64() > Some(2),
-        "{}",
-        all["throughput"]
-    );
     let path = plugin("sum").display().to_string();
+    let again = Case::command(["bench", "--round-ms", "5", "--rounds", "1"]);
+    let all = measured(again.args([&path, "two.txt"]).file("two.txt", "1\n2"));
+    let lines = &all["throughput"]["round_lines"];
+    assert!(lines.as_u64() > Some(2), "{lines}");
     let stdin = Case::command(["bench", "--round-ms", "0", "--rounds", "1"]).args([&path, "-"]);
     assert_eq!(measured(stdin.standard_input("7\n"))["sample"]["lines"], 1);
 }

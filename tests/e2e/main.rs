@@ -5,6 +5,7 @@
 
 mod bench;
 mod capsules;
+mod cases;
 mod check;
 mod command_line;
 mod compile;
@@ -26,6 +27,7 @@ mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod projects;
 mod reasons;
 mod redrive;
 mod replay;

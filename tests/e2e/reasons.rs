@@ -58,7 +58,7 @@ fn check(case: Case, exit: i32, expected: &str) -> Outcome {
 fn groups_with_counts_and_samples() {
     let expected = format!(
         "
-        6 lines, by 2 faults files
+        6 lines, in 2 faults files
 
         2 corrupt: bad number \"…\"
           such as: bad number \"17x\"
@@ -85,7 +85,7 @@ fn groups_with_counts_and_samples() {
           plugin sha256:001122334455
                  5 | {}…
 
-        1 lines beside them were never run
+        1 line without a row: never run
         ",
         "y".repeat(200)
     );
@@ -110,20 +110,20 @@ fn groups_with_counts_and_samples() {
 #[test]
 fn fewer_of_them() {
     let table: [(&[&str], &str); 5] = [
-        (&["--kind", "failed", "--samples", "0"], "1 of 6"),
+        (&["--kind", "failed", "--samples", "0"], "1 line of 6"),
         (
             &["--reason", "/^HTTP/", "--kind", "retry", "--samples", "0"],
-            "2 of 6",
+            "2 lines of 6",
         ),
         (
             &["--reason", "HTTP #", "--exact", "--samples", "0"],
-            "3 of 6",
+            "3 lines of 6",
         ),
         (
             &["--reason", "bad number \"…\"", "--reason", "no such"],
-            "3 of 6",
+            "3 lines of 6",
         ),
-        (&["--reason", "unheard of"], "0 of 6"),
+        (&["--reason", "unheard of"], "0 lines of 6"),
     ];
     for (flags, expected) in table {
         let case = flags
@@ -132,7 +132,7 @@ fn fewer_of_them() {
         let outcome = case.run();
         let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
         assert!(
-            text.starts_with(&format!("{expected} lines, by 2 faults files\n")),
+            text.starts_with(&format!("{expected}, in 2 faults files\n")),
             "{flags:?}: {text}"
         );
     }
@@ -155,7 +155,7 @@ fn rows_on_standard_input_and_packed() {
     let expected = |file: &str| {
         format!(
             "
-        1 lines, by 1 faults file
+        1 line, in 1 faults file
 
         1 corrupt: r
           line 3, attempt 1: {file}
@@ -181,7 +181,7 @@ fn rows_on_standard_input_and_packed() {
     check(
         faults().source("-").standard_input(""),
         0,
-        "0 lines, by 1 faults file",
+        "0 lines, in 1 faults file",
     );
 }
 
@@ -202,7 +202,7 @@ fn what_is_damaged_is_named_and_the_rest_is_counted() {
         whole().file("a.faults.ndjson", &rows).source("a"),
         1,
         "
-        2 lines, by 1 faults file
+        2 lines, in 1 faults file
 
         2 corrupt: r
           lines 1 to 3, attempt 1: a.faults.ndjson

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Case;
 use super::diff::{error_fits, outputs};
-use super::entry::{self, Entry, Expectation};
+use super::entry::{self, Entries, Expectation};
 use super::observed::Observed;
 use super::section::Kind;
 use super::text::{escape, escape_lines, needs_escapes};
@@ -82,7 +82,7 @@ impl Case {
     fn bless_entries<E: Expectation>(
         &self,
         kind: Kind,
-        entries: &[Entry<E>],
+        entries: &Entries<E>,
         actual: &[E::Actual],
         edits: &mut Edits,
     ) {

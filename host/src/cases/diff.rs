@@ -8,6 +8,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::Case;
 use super::entry;
+use super::faults::Faults;
+use super::measures::Metrics;
 use super::observed::Observed;
 use super::section::Kind;
 use super::text::escape;
@@ -130,32 +132,41 @@ pub(super) fn outputs<'a>(
     })
 }
 
-/// What differs when the same lines come in other batches; the first is called expected.
+/// What differs when the same lines come in other batches; the first is called expected. How far a request came that
+/// failed, or was stopped, depends on them; only why it did must be the same.
 pub(super) fn between(one: &Observed, other: &Observed) -> Vec<Difference> {
-    let all = |observed: &Observed| {
-        let mut parts = vec![(Kind::Error, line_of(observed.error.as_deref()).into_bytes())];
-        let outputs = observed.outputs.iter();
-        parts.extend(outputs.map(|(route, data)| (Kind::Output(route.clone()), data.to_vec())));
-        let faults = entry::texts::<super::faults::ExpectedFault>(&[], &observed.faults).1;
-        let metrics = entry::texts::<super::measures::ExpectedMetric>(&[], &observed.metrics).1;
-        parts.push((Kind::Faults, faults.into_bytes()));
-        parts.push((Kind::Metrics, metrics.into_bytes()));
-        BTreeMap::from_iter(parts)
-    };
-    let (one, other) = (all(one), all(other));
+    let both_failed = one.error.is_some() && other.error.is_some();
+    let (one, other) = (parts(one), parts(other));
     let kinds: BTreeSet<&Kind> = one.keys().chain(other.keys()).collect();
-    let texts = kinds.into_iter().map(|kind| {
-        let of = |parts: &'_ BTreeMap<Kind, Vec<u8>>| parts.get(kind).cloned().unwrap_or_default();
-        (kind, of(&one), of(&other))
-    });
-    let differing = texts.filter(|(_, one, other)| one != other);
-    differing
+    kinds
+        .into_iter()
+        .filter(|kind| !both_failed || **kind == Kind::Error)
+        .map(|kind| {
+            let of = |parts: &BTreeMap<Kind, Vec<u8>>| parts.get(kind).cloned().unwrap_or_default();
+            (kind, of(&one), of(&other))
+        })
+        .filter(|(_, one, other)| one != other)
         .map(|(kind, one, other)| Difference {
             section: kind.title(),
             line: None,
             lines: diff(&one, &other, !matches!(kind, Kind::Output(_))),
         })
         .collect()
+}
+
+/// All that was done, as the sections of a case would say it.
+fn parts(observed: &Observed) -> BTreeMap<Kind, Vec<u8>> {
+    let outputs = observed.outputs.iter();
+    let outputs = outputs.map(|(route, data)| (Kind::Output(route.clone()), data.to_vec()));
+    let (_, faults) = entry::texts(&Faults::default(), &observed.faults);
+    let (_, metrics) = entry::texts(&Metrics::default(), &observed.metrics);
+    let entries = [
+        (Kind::Error, line_of(observed.error.as_deref())),
+        (Kind::Faults, faults),
+        (Kind::Metrics, metrics),
+    ];
+    let entries = entries.map(|(kind, text)| (kind, text.into_bytes()));
+    outputs.chain(entries).collect()
 }
 
 /// Line by line; what is `plain` has been escaped already.
@@ -203,11 +214,16 @@ fn shown(bytes: &[u8], plain: bool) -> Vec<String> {
     let lines = bytes.split_inclusive(|&byte| byte == b'\n');
     lines
         .map(|line| match line.strip_suffix(b"\n") {
-            Some(line) if plain => String::from_utf8_lossy(line).into_owned(),
+            Some(line) if plain => without_commands(&String::from_utf8_lossy(line)),
             Some(line) => escape_some(line),
             None => format!("{} (without a line end)", escape_some(line)),
         })
         .collect()
+}
+
+/// What an author wrote may hold anything too.
+fn without_commands(line: &str) -> String {
+    line.replace(|char: char| char.is_control() && char != '\t', "\u{fffd}")
 }
 
 /// Backslashes stay single: this is for the eye.

@@ -28,13 +28,30 @@ pub(super) trait Expectation: Sized {
 
 /// An entry as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry<E> {
+struct Entry<E> {
     /// What it expects.
-    pub(super) expected: E,
+    expected: E,
     /// Comments and blank lines before it.
     before: String,
     /// Its own lines.
     text: String,
+}
+
+/// The entries of a section.
+#[derive(Clone, Debug)]
+pub(super) struct Entries<E> {
+    entries: Vec<Entry<E>>,
+    /// Comments behind the last.
+    after: String,
+}
+
+impl<E> Default for Entries<E> {
+    fn default() -> Self {
+        Entries {
+            entries: Vec::new(),
+            after: String::new(),
+        }
+    }
 }
 
 /// Reads the entries of a section; a line that begins with `#` is a comment.
@@ -43,7 +60,7 @@ pub(super) struct Entry<E> {
 /// All that is wrong, at once.
 pub(super) fn parse<'a, E: Expectation>(
     lines: impl Iterator<Item = (usize, &'a str)>,
-) -> Result<Vec<Entry<E>>, Vec<Mistake>> {
+) -> Result<Entries<E>, Vec<Mistake>> {
     let mut groups: Vec<(String, Vec<(usize, &str)>)> = Vec::new();
     let (mut before, mut mistakes) = (String::new(), Vec::new());
     for (number, line) in lines {
@@ -82,30 +99,37 @@ pub(super) fn parse<'a, E: Expectation>(
         }
     }
     match mistakes.is_empty() {
-        true => Ok(entries),
+        true => Ok(Entries {
+            entries,
+            after: before,
+        }),
         false => Err(mistakes),
     }
 }
 
 /// Whether all is as expected, and nothing besides.
-pub(super) fn fit<E: Expectation>(entries: &[Entry<E>], actual: &[E::Actual]) -> bool {
-    entries.len() == actual.len()
+pub(super) fn fit<E: Expectation>(entries: &Entries<E>, actual: &[E::Actual]) -> bool {
+    entries.entries.len() == actual.len()
         && actual
             .iter()
             .all(|actual| find(entries, actual).is_some_and(|entry| entry.expected.fits(actual)))
 }
 
-fn find<'a, E: Expectation>(entries: &'a [Entry<E>], actual: &E::Actual) -> Option<&'a Entry<E>> {
+fn find<'a, E: Expectation>(entries: &'a Entries<E>, actual: &E::Actual) -> Option<&'a Entry<E>> {
     let key = E::key_of(actual);
-    entries.iter().find(|entry| entry.expected.key() == key)
+    entries
+        .entries
+        .iter()
+        .find(|entry| entry.expected.key() == key)
 }
 
 /// What is expected and what is, as texts with a line for each; what fits is the same in both.
 pub(super) fn texts<E: Expectation>(
-    entries: &[Entry<E>],
+    entries: &Entries<E>,
     actual: &[E::Actual],
 ) -> (String, String) {
     let mut expected: Vec<(E::Key, String)> = entries
+        .entries
         .iter()
         .map(|entry| {
             let fitting = actual.iter().find(|actual| entry.expected.fits(actual));
@@ -127,10 +151,10 @@ pub(super) fn texts<E: Expectation>(
 }
 
 /// The section as it has to be for `actual`, which is in order: comments, order and whatever fits stay as they are.
-pub(super) fn blessed<E: Expectation>(entries: &[Entry<E>], actual: &[E::Actual]) -> String {
+pub(super) fn blessed<E: Expectation>(entries: &Entries<E>, actual: &[E::Actual]) -> String {
     let mut parts: Vec<(E::Key, String)> = Vec::new();
     let mut comments = String::new();
-    for entry in entries {
+    for entry in &entries.entries {
         comments.push_str(&entry.before);
         let key = entry.expected.key();
         let Some(actual) = actual.iter().find(|actual| E::key_of(actual) == key) else {
@@ -155,5 +179,5 @@ pub(super) fn blessed<E: Expectation>(entries: &[Entry<E>], actual: &[E::Actual]
         parts.insert(at, (key, format!("{}\n", E::write(actual))));
     }
     let text: String = parts.into_iter().map(|(_, text)| text).collect();
-    text + &comments
+    text + &comments + &entries.after
 }

@@ -4,7 +4,7 @@
 //! is meant. Of what is left to do of a line an indented `rest: TEXT` below it tells.
 
 use super::Mistake;
-use super::entry::{Entry, Expectation};
+use super::entry::{Entries, Expectation};
 use super::observed::Fault;
 use super::text::{escape, unescape_line};
 
@@ -131,4 +131,4 @@ fn parse_rest(line: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The faults of a section.
-pub(super) type Faults = Vec<Entry<ExpectedFault>>;
+pub(super) type Faults = Entries<ExpectedFault>;

@@ -4,7 +4,7 @@
 //! `ms = *` whatever it is, as long as it is there.
 
 use super::Mistake;
-use super::entry::{Entry, Expectation};
+use super::entry::{Entries, Expectation};
 use super::observed::Metric;
 use super::text::{escape, unescape_line};
 use crate::report::Measured;
@@ -161,4 +161,4 @@ fn parse_value(text: &str) -> Option<Value> {
 }
 
 /// The metrics of a section.
-pub(super) type Metrics = Vec<Entry<ExpectedMetric>>;
+pub(super) type Metrics = Entries<ExpectedMetric>;

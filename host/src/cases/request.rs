@@ -35,6 +35,8 @@ const LIMITS: [&str; 20] = [
     "trap_lines_min",
     "trap_ratio_max",
 ];
+/// What is the engine's, which all cases share.
+const SHARED: [&str; 2] = ["memory_bytes_max", "table_elements_max"];
 const ABOUT: [&str; 4] = ["source", "attempt", "started_at", "attributes"];
 /// Sources are unpacked by these.
 const PACKED: [&str; 2] = [".gz", ".zst"];
@@ -74,6 +76,9 @@ pub(super) fn limits(section: &Section, text: &str) -> Result<Vec<Setting>, Vec<
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {
+    if SHARED.contains(&name) {
+        return format!("`{name}` holds for all cases: set it in linemill.toml, or with --set");
+    }
     let name = name.escape_debug();
     match closest(&name.to_string(), known.iter().copied()) {
         Some(meant) => format!("`{name}` cannot be set by a case, did you mean `{meant}`?"),

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use linemill::{FaultFile, Group, Storage, Survey, Surveyed};
+use linemill::{FaultFile, Group, Storage, Survey, Surveyed, printable};
 
-use super::faulted::{self, Faulted, Picking};
+use super::faulted::{self, Faulted, Picking, counted};
 use super::{ALL_PROCESSED, SOME_LEFT, print};
 
 /// What `faults` takes.
@@ -95,16 +95,17 @@ pub(crate) fn show(surveyed: &Surveyed) -> String {
         false => format!(" of {lines}"),
     };
     text.push_str(&format!(
-        "{picked}{of} lines, by {files} faults {}\n",
-        if *files == 1 { "file" } else { "files" }
+        "{}{of}, in {}\n",
+        counted(*picked, "line"),
+        counted(*files, "faults file")
     ));
     for group in &surveyed.groups {
         text.push_str(&format!("\n{}\n", show_group(group)));
     }
     if surveyed.more_groups > 0 || surveyed.others > 0 {
         text.push_str(&format!(
-            "\n{} lines for other reasons (--top shows more groups)\n",
-            surveyed.others
+            "\n{} for other reasons (--top shows more groups)\n",
+            counted(surveyed.others, "line")
         ));
     }
     if surveyed.at_least {
@@ -112,12 +113,12 @@ pub(crate) fn show(surveyed: &Surveyed) -> String {
     }
     if surveyed.unread > 0 {
         text.push_str(&format!(
-            "\n{} lines beside them were never run\n",
-            surveyed.unread
+            "\n{} without a row: never run\n",
+            counted(surveyed.unread, "line")
         ));
     }
     for problem in &surveyed.problems {
-        text.push_str(&format!("\nproblem: {}", printable(problem)));
+        text.push_str(&format!("\nproblem: {}", printable(problem.as_bytes())));
     }
     if surveyed.more_problems > 0 {
         text.push_str(&format!("\nand {} more problems", surveyed.more_problems));
@@ -130,10 +131,10 @@ fn show_group(group: &Group) -> String {
         "{} {}: {}",
         group.count,
         group.kind,
-        printable(&group.reason)
+        printable(group.reason.as_bytes())
     );
     if let Some(example) = &group.example {
-        text.push_str(&format!("\n  such as: {}", printable(example)));
+        text.push_str(&format!("\n  such as: {}", printable(example.as_bytes())));
     }
     let (least, most) = group.attempts;
     let attempts = match least == most {
@@ -152,10 +153,13 @@ fn show_group(group: &Group) -> String {
     };
     text.push_str(&format!(
         "\n  {lines}, {attempts}: {}{more}",
-        printable(&files)
+        printable(files.as_bytes())
     ));
     let plugins: Vec<_> = group.plugins.iter().map(|digest| short(digest)).collect();
-    text.push_str(&format!("\n  plugin {}", printable(&plugins.join(", "))));
+    text.push_str(&format!(
+        "\n  plugin {}",
+        printable(plugins.join(", ").as_bytes())
+    ));
     for sample in &group.samples {
         let more = if sample.cut { "…" } else { "" };
         text.push_str(&format!("\n  {:>8} | {}{more}", sample.line, sample.text));
@@ -167,16 +171,4 @@ fn show_group(group: &Group) -> String {
 fn short(digest: &str) -> &str {
     const SHOWN: usize = "sha256:".len() + 12;
     digest.get(..SHOWN).unwrap_or(digest)
-}
-
-/// Text of others cannot steer the terminal.
-fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars() {
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    shown
 }

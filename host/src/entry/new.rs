@@ -1,7 +1,6 @@
 //! `linemill new`: the folder of a new plugin, whole or not at all.
 
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,12 +25,18 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Lang {
     Rust,
+    Js,
+    Python,
+    C,
 }
 
 impl Lang {
     fn language(self) -> Language {
         match self {
             Lang::Rust => Language::Rust,
+            Lang::Js => Language::JavaScript,
+            Lang::Python => Language::Python,
+            Lang::C => Language::C,
         }
     }
 }
@@ -61,16 +66,18 @@ pub(crate) fn new(args: &Args) -> Result<ExitCode> {
 fn check_free(folder: &Path) -> Result<()> {
     let shown = folder.display();
     let taken = "take another name, or another place";
-    match fs::read_dir(folder) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => bail!("{shown} is there already, and not empty: {taken}"),
-            None => Ok(()),
-        },
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound => Ok(()),
-            ErrorKind::NotADirectory => bail!("{shown} is there already, and no folder: {taken}"),
-            _ => Err(error).with_context(|| format!("could not read {shown}")),
-        },
+    match folder.symlink_metadata() {
+        // What hinders says itself when the folder is made.
+        Err(_) => Ok(()),
+        Ok(there) if !there.is_dir() => bail!("{shown} is there already, and no folder: {taken}"),
+        Ok(_) => {
+            let mut entries =
+                fs::read_dir(folder).with_context(|| format!("could not read {shown}"))?;
+            match entries.next() {
+                Some(_) => bail!("{shown} is there already, and not empty: {taken}"),
+                None => Ok(()),
+            }
+        }
     }
 }
 

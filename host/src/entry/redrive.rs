@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::MultiProgress;
 use linemill::{Chosen, Host, Pick, Plugin, Progress, Report, Request, Storage};
 
-use super::faulted::{self, Faulted, Picking};
+use super::faulted::{self, Faulted, Picking, counted};
 use super::run::{Printer, exit_code};
 use super::settings::Settings;
 use super::stops::Stops;
@@ -167,7 +167,7 @@ async fn dry_run(storage: &Storage, urls: &[String], pick: &Pick) -> Result<Exit
             }
         }
     }
-    print(&format!("{picked} lines in all"))?;
+    print(&format!("{} in all", counted(picked, "line")))?;
     Ok(ExitCode::from(worst))
 }
 
@@ -197,8 +197,10 @@ impl Total {
         if *redriven == 0 && *worst == ALL_PROCESSED {
             return "no line was chosen: nothing was run, all is as it was".to_owned();
         }
-        let mut text =
-            format!("{redriven} lines run again: {succeeded} succeeded, {still} still fail");
+        let mut text = format!(
+            "{} run again: {succeeded} succeeded, {still} still fail",
+            counted(*redriven, "line")
+        );
         if *not_run > 0 {
             text.push_str(&format!(", for {not_run} there was no time"));
         }

@@ -117,7 +117,7 @@ impl Groups {
                 file: name.to_owned(),
                 line: row.line,
                 offset: row.offset,
-                text: escaped(&text[..text.len().min(SAMPLE_MAX)]),
+                text: printable(&text[..text.len().min(SAMPLE_MAX)]),
                 cut: len > SAMPLE_MAX as u64,
             });
         }
@@ -191,7 +191,7 @@ impl Group {
 }
 
 /// Text that a terminal shows as it is: what is no printable character, or no character at all, is escaped.
-fn escaped(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

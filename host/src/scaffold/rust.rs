@@ -9,6 +9,10 @@ macro_rules! sdk {
                 concat!("vendor/linemill-sdk/src/", $file, ".rs"),
                 include_str!(concat!("../../../guest-sdk/src/", $file, ".rs")),
             ),)*
+            ("vendor/linemill-sdk/wit/http.wit", include_str!("../../../guest-sdk/wit/http.wit")),
+            ("vendor/linemill-sdk/wit/deps/clocks.wit", include_str!("../../../guest-sdk/wit/deps/clocks.wit")),
+            ("vendor/linemill-sdk/wit/deps/http.wit", include_str!("../../../guest-sdk/wit/deps/http.wit")),
+            ("vendor/linemill-sdk/wit/deps/io.wit", include_str!("../../../guest-sdk/wit/deps/io.wit")),
             ("vendor/wit/plugin.wit", include_str!("../../../wit/plugin.wit")),
             (".cargo/config.toml", include_str!("../../templates/rust/cargo-config.toml")),
         ]
@@ -38,6 +42,8 @@ pub(super) const KIT: Kit = Kit {
         "effects",
         "error",
         "host",
+        "http",
+        "http/component",
         "integer",
         "lib",
         "line",

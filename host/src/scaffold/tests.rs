@@ -5,6 +5,13 @@ use std::path::Path;
 
 use super::*;
 
+const ALL: [Language; 4] = [
+    Language::Rust,
+    Language::JavaScript,
+    Language::Python,
+    Language::C,
+];
+
 fn files(language: Language) -> Vec<(&'static str, String)> {
     Scaffold::new("my-plugin", language)
         .expect("a good name")
@@ -39,7 +46,13 @@ fn names() {
 
 #[test]
 fn no_placeholder_is_left_and_no_path_comes_twice() {
-    let files = files(Language::Rust);
+    for language in ALL {
+        check_files(language);
+    }
+}
+
+fn check_files(language: Language) {
+    let files = files(language);
     let paths: BTreeSet<_> = files.iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), files.len());
     for (path, text) in &files {
@@ -61,18 +74,22 @@ fn no_placeholder_is_left_and_no_path_comes_twice() {
 fn the_sdk_is_whole() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let files = files(Language::Rust);
-    let prefix = "vendor/linemill-sdk/src/";
-    let copied: BTreeSet<String> = files
-        .iter()
-        .filter_map(|(path, _)| path.strip_prefix(prefix))
-        .map(str::to_owned)
-        .collect();
-    let there = std::fs::read_dir(root.join("guest-sdk/src")).expect("readable");
-    let there: BTreeSet<String> = there
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(copied, there);
+    for folder in ["src", "src/http", "wit", "wit/deps"] {
+        let prefix = format!("vendor/linemill-sdk/{folder}/");
+        let copied: BTreeSet<String> = files
+            .iter()
+            .filter_map(|(path, _)| path.strip_prefix(&prefix))
+            .filter(|name| !name.contains('/'))
+            .map(str::to_owned)
+            .collect();
+        let there = std::fs::read_dir(root.join("guest-sdk").join(folder)).expect("readable");
+        let there: BTreeSet<String> = there
+            .flatten()
+            .filter(|entry| entry.path().is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(copied, there, "{folder}");
+    }
 }
 
 /// The copy asks for the same dependencies.
@@ -101,7 +118,7 @@ fn the_sdk_has_its_dependencies() {
 
 #[test]
 fn cases_are_cases() {
-    for (path, text) in files(Language::Rust) {
+    for (path, text) in ALL.into_iter().flat_map(files) {
         if path.starts_with("cases/") {
             let read = crate::cases::Case::parse(path, text.as_bytes());
             assert!(read.is_ok(), "{path}: {read:?}");

@@ -15,7 +15,7 @@ fn rank(level: &str) -> Option<usize> {
 
 /// Keeps lines from a level on.
 #[derive(Default)]
-struct LevelFilter {
+pub struct LevelFilter {
     least: usize,
 }
 

@@ -36,5 +36,6 @@ pub(crate) use lookup::LookupServer;
 pub(crate) use outcome::Outcome;
 pub(crate) use report::Report;
 pub(crate) use served::Served;
+pub(crate) use skip::skip;
 pub(crate) use store::{Place, Store};
 pub(crate) use tools::{binary, cache_home, plugin};

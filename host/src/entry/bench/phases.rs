@@ -111,9 +111,9 @@ impl Bench {
             return Ok(whole.clone());
         }
         // A short run tells about how fast it is; a second one how fast it is once it is warm.
-        let few = beginning(whole, 64 << 10);
+        let few = cycle(whole, 64 << 10);
         let mut speed = self.speed(&few, &self.config).await?;
-        let some = beginning(whole, bytes_in(speed, round / 10));
+        let some = cycle(whole, bytes_in(speed, round / 10));
         speed = speed.max(self.speed(&some, &self.config).await?);
         Ok(cycle(whole, bytes_in(speed, round)))
     }
@@ -369,7 +369,8 @@ mod tests {
             batch_ms: 1.0,
             memory_bytes: 1,
         };
-        let table: [(&[(usize, f64)], Option<usize>); 4] = [
+        type Runs = &'static [(usize, f64)];
+        let table: [(Runs, Option<usize>); 4] = [
             (&[], None),
             (&[(1, 0.0)], None),
             (&[(1, 50.0), (2, 98.0), (3, 100.0), (4, 90.0)], Some(2)),

@@ -109,8 +109,10 @@ mod tests {
     use super::*;
     use std::fs;
 
+    type Change = fn(&Path);
+
     /// What can become of a file, by what does it.
-    const CHANGES: [(&str, fn(&Path)); 5] = [
+    const CHANGES: [(&str, Change); 5] = [
         ("written again", |file| {
             fs::write(file, "more").expect("writable");
         }),

@@ -2,13 +2,16 @@
 
 // The page of `linemill dev`. All text is put in as text, never as markup: lines are hostile.
 
+// Rows that are shown at first, and that are added.
 const STEP = 200;
+const FEW = 20;
 const number = new Intl.NumberFormat("en");
 const $ = (id) => document.getElementById(id);
 
 let state = null;
 let drawn = "";
 let shown = STEP;
+let shownChanges = FEW;
 let fetching = false;
 let again = false;
 
@@ -102,7 +105,6 @@ function draw() {
       : "As soon as that changes, it is tried again.";
   }
   $("run").hidden = !run;
-  $("run").classList.toggle("stale", broken);
   const key = run ? `${state.version.split("-").slice(0, 5).join("-")} ${run.number}` : "";
   if (run && key !== drawn) {
     drawn = key;
@@ -170,21 +172,32 @@ function drawDifference(run) {
   facts.push([`Fuel of the lines: ${fuel}; more for ${count(of.fuel_more)}, less for ${count(of.fuel_less)}`]);
   for (const route of difference.routes) {
     const size = (n) => (n === null ? "nothing" : bytes(n));
-    facts.push([`Output ${route.route ? `for ${route.route}` : ""}: ${size(route.before)} → ${size(route.now)}`]);
+    facts.push([`Output${route.route ? ` for ${route.route}` : ""}: ${size(route.before)} → ${size(route.now)}`]);
   }
   if (difference.status !== run.report.Status) facts.push([`Status: ${difference.status} → ${run.report.Status}`]);
   $("difference-facts").replaceChildren(...facts.map((fact) => el("li", {}, fact)));
-  const rows = of.lines.map((line) => el("tr", {},
-    cell("n", count(line.number)), cell("in data", line.text),
-    did("wide", line.before), did("wide", line.now)));
-  const note = of.lines.length < of.changed ? `The first ${count(of.lines.length)} lines that do something else` : "Lines that do something else";
-  $("difference-lines").replaceChildren(...(rows.length ? [table("even", note, [["n", "Line"], ["", "In"], ["", "Before"], ["", "Now"]], rows)] : []));
+  shownChanges = FEW;
+  drawChanges(of);
 }
 
-function did(name, done) {
+function drawChanges(of) {
+  const rows = of.lines.slice(0, shownChanges).map((line) => el("tr", {},
+    cell("n", count(line.number)), cell("in wide data", line.text),
+    did("wide data", "before: ", line.before), did("wide data", "now: ", line.now)));
+  const all = rows.length === of.changed;
+  const note = all ? "Lines that do something else" : `The first ${count(rows.length)} of ${count(of.changed)} lines that do something else`;
+  const more = el("button", { type: "button" }, "Show more");
+  more.addEventListener("click", () => { shownChanges += STEP; drawChanges(of); });
+  $("difference-lines").replaceChildren(...(rows.length ? [table("even", note, [["n", "Line"], ["", "In"], ["", "Before"], ["", "Now"]], rows)] : []),
+    ...(rows.length < of.lines.length ? [more] : []));
+}
+
+function did(name, when, done) {
+  // On a phone there are no columns to tell which is which.
+  const label = el("span", { class: "when" }, when);
   return done.kind === "processed"
-    ? cell(`${name} data`, done.text || "(no output)")
-    : cell(`${name} data look`, `${done.kind}: ${done.text}`);
+    ? cell(name, label, done.text || "(no output)")
+    : cell(`${name} look`, label, `${done.kind}: ${done.text}`);
 }
 
 function drawHistogram(run) {
@@ -300,8 +313,8 @@ function drawMetrics(metrics) {
 }
 
 function drawLogs(logs) {
-  const rows = logs.kept.map((log) => el("tr", {}, cell(log.level === "warn" || log.level === "error" ? "look" : "", log.level),
-    cell("", log.stream), cell("data", log.message)));
+  const rows = logs.kept.map((log) => el("tr", {}, cell(log.level === "warn" || log.level === "error" ? "tight look" : "tight", log.level),
+    cell("tight", log.stream), cell("data", log.message)));
   $("logs").replaceChildren(rows.length
     ? table("", logs.more ? `The first ${count(rows.length)}; ${many(logs.more, "event", "events")} more` : null, [["", "Level"], ["", "From"], ["", "Message"]], rows, "What the plugin logged")
     : el("p", { class: "notes" }, "The plugin said nothing."));
