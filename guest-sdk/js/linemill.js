@@ -64,7 +64,9 @@ export function plugin(definition) {
       await definition.open?.(fromJson(host.context()));
       opened = true;
     }
-    const lines = new Lines(Number(firstLine), bytes);
+    // What comes from outside is of another global object, so that `instanceof` knows nothing of it.
+    const own = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const lines = new Lines(Number(firstLine), own);
     const batch = new Batch(pace);
     if (definition.batch) await definition.batch(lines, batch);
     else await batch.each(lines, (line) => definition.line(line, batch));
@@ -200,13 +202,13 @@ class Output {
 
   /** Appends text or bytes as they are. */
   emit(chunk) {
-    this._chunks.push(typeof chunk === 'string' || chunk instanceof Uint8Array ? chunk : String(chunk));
+    this._chunks.push(typeof chunk === 'string' || ArrayBuffer.isView(chunk) ? chunk : String(chunk));
   }
 
   /** Appends text or bytes and a line end. */
   emitLine(chunk) {
-    this.emit(chunk);
-    this._chunks.push('\n');
+    if (ArrayBuffer.isView(chunk)) this._chunks.push(chunk, LINE_END);
+    else this._chunks.push(`${chunk}\n`);
   }
 
   _keep() {
@@ -235,6 +237,7 @@ class Output {
 class Effects extends Output {
   constructor() {
     super();
+    this._dirty = false; // the line at hand did more than emit
     this._routes = new Map();
     this._counts = new Map();
     this._pending = [];
@@ -245,6 +248,7 @@ class Effects extends Output {
   /** The output to a named route of the configuration. */
   route(name) {
     if (name === '') return this;
+    this._dirty = true;
     let output = this._routes.get(name);
     if (!output) this._routes.set(name, (output = new Output()));
     return output;
@@ -252,19 +256,26 @@ class Effects extends Output {
 
   /** Adds a whole number to the count `name`, under `key`. Keys are kept until the report: take few. */
   count(name, key = '', n = 1) {
+    this._dirty = true;
     this._pending.push([checkedName(name), cleanKey(key), BigInt(n)]);
   }
 
   /** Adds a sample to `name`, under `key`. Each crosses to the host: for some lines, not for each. */
   sample(name, key, value) {
+    this._dirty = true;
     this._samples.push({ name: checkedName(name), key: cleanKey(key), value: { tag: 'sample', val: Number(value) } });
   }
 
   _keep() {
-    super._keep();
-    if (this._routes.size > 0) for (const output of this._routes.values()) output._keep();
-    if (this._pending.length > 0) this._addUp();
+    this._kept = this._chunks.length;
+    if (this._dirty) this._keepRest();
+  }
+
+  _keepRest() {
+    for (const output of this._routes.values()) output._keep();
+    this._addUp();
     this._keptSamples = this._samples.length;
+    this._dirty = false;
   }
 
   _addUp() {
@@ -282,6 +293,7 @@ class Effects extends Output {
     for (const output of this._routes.values()) output._undo();
     this._pending.length = 0;
     this._samples.length = this._keptSamples;
+    this._dirty = false;
   }
 
   _told() {
@@ -322,13 +334,14 @@ class Batch extends Effects {
     this._keep();
     const pace = this._pace;
     pace.start(remainingMs());
-    for (let index = 0, count = lines.length; index < count; index++) {
+    const contents = lines._split();
+    for (let index = 0, count = contents.length; index < count; index++) {
       if (index === pace.next && pace.mustStop(index, remainingMs())) {
         this._attempted = index;
         break;
       }
       try {
-        const returned = step(lines.at(index), this);
+        const returned = step(new Line(lines, index, contents[index]), this);
         if (returned instanceof Promise) await returned;
         this._keep();
       } catch (error) {
@@ -358,11 +371,12 @@ function asFault(line, error) {
   return { line, kind, reason: reasonOf(error), remainder: error?.remainder };
 }
 
-// What was meant says itself in its message; of what was not, the stack tells where it happened.
+// What was meant says itself in its message; of what was not, the stack tells where in the plugin it happened.
 function reasonOf(error) {
   if (error instanceof Corrupt || error instanceof Retry || error instanceof Fatal) return error.message;
-  const stack = error instanceof Error && error.stack ? `\n${error.stack.trimEnd()}` : '';
-  return `${error}${stack}`;
+  const stack = error instanceof Error && error.stack ? error.stack.trimEnd().split('\n') : [];
+  const own = stack.filter((frame) => !/(^|[/@])(linemill|initializer)\.js:/.test(frame));
+  return [String(error), ...own].join('\n');
 }
 
 // Without memory nothing can be promised any more: the host ends the instance and finds the line.
@@ -409,6 +423,7 @@ class Pace {
 }
 
 const ENCODER = new TextEncoder();
+const LINE_END = ENCODER.encode('\n');
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function decoded(bytes) {
@@ -420,7 +435,7 @@ function decoded(bytes) {
 }
 
 function toBytes(chunk) {
-  return chunk instanceof Uint8Array ? chunk : ENCODER.encode(String(chunk));
+  return ArrayBuffer.isView(chunk) ? chunk : ENCODER.encode(String(chunk));
 }
 
 function toJson(value) {

@@ -31,6 +31,9 @@ const FEED_GRACE: Duration = Duration::from_millis(20);
 /// How long before the hard end a request gives up on closing its destinations.
 const HARD_MARGIN: Duration = Duration::from_millis(50);
 
+/// What is there already may be all that was made of the same lines, or a part of it.
+const RUN_AGAIN: &str = "an earlier run of these lines may have written that, and may have been killed: look into it before anything is removed";
+
 /// What requests run with. Cheap to clone.
 #[derive(Clone)]
 pub struct Host {
@@ -155,10 +158,12 @@ impl Run {
             quiet.log_events_max = 0;
             quiet.capsules = CapsuleMode::Off;
             let (quiet, stop) = (Arc::new(quiet), Arc::default());
-            shadow::start(
-                shadow,
-                shop(&shadow.plugin, &request, quiet, deadline, stop),
-            )
+            let mut shop = shop(&shadow.plugin, &request, quiet, deadline, stop);
+            // Just made, so nobody else has it.
+            if let Some(guest) = Arc::get_mut(&mut shop.guest) {
+                guest.reads_only = true;
+            }
+            shadow::start(shadow, shop)
         });
         let (beside, comparing) = beside.unzip();
         let mut shop = shop(plugin, &request, config, deadline, stop);
@@ -238,7 +243,8 @@ impl Run {
         if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
             return;
         }
-        let completed = completion::complete_beside(&self.host.storage, &source.url, action).await;
+        let (storage, left) = (&self.host.storage, self.rest.is_some());
+        let completed = completion::complete_beside(storage, &source.url, &action, left).await;
         if let Err(error) = completed {
             let what = chain(&error);
             tracing::warn!(request = %self.request.id, "{what}");
@@ -325,6 +331,10 @@ impl Run {
         if let Some(error) = error {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
             report.fail_with(&error, ending);
+            if self.request.source.redrive.is_some() && matches!(error, Error::AlreadyExists { .. })
+            {
+                report.errors.add(RUN_AGAIN);
+            }
         }
     }
 }

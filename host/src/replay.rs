@@ -40,9 +40,10 @@ pub struct Replayed {
 }
 
 impl Replay {
-    /// Of `capsule` in `plugin`.
-    pub fn new(plugin: &Plugin, capsule: Capsule) -> Self {
-        let guest = Arc::new(guest(&capsule));
+    /// Of `capsule` in `plugin`, which is given what `completed` says besides the batch: it may know values that the
+    /// capsule hides, and that never get into a capsule that is made of it.
+    pub fn new(plugin: &Plugin, capsule: Capsule, completed: &Capsule) -> Self {
+        let guest = Arc::new(guest(completed));
         Replay {
             plugin: plugin.clone(),
             capsule: Arc::new(capsule),

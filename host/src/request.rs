@@ -301,6 +301,11 @@ pub fn pointer(retry_url: &str) -> String {
     format!("{retry_url}{POINTER_SUFFIX}")
 }
 
+/// What may stand beside the object `url` and is about it: its faults file, and capsules of failures.
+pub(crate) fn beside(url: &str) -> [String; 2] {
+    [sidecar(url), capsules(url)]
+}
+
 /// The list of faults that stands beside the object `url`.
 pub fn sidecar(url: &str) -> String {
     format!("{url}{SIDECAR_SUFFIX}")

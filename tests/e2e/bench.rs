@@ -176,6 +176,21 @@ fn lines_may_trap_and_fault() {
     let text = bench("unruly", lines).run();
     let said = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(said.contains("% of the lines were not processed"), "{said}");
+
+    let all = measured(bench("unruly", "!trap\n".repeat(100)));
+    assert!(
+        all["throughput"]["status"]
+            .as_str()
+            .is_some_and(|status| status.contains("stopped"))
+    );
+    assert_eq!(
+        (
+            &all["lines"]["trapped"],
+            &all["recommended"],
+            &all["lambda"]
+        ),
+        (&json!(100), &Value::Null, &Value::Null)
+    );
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Failure capsules: every way to fail is kept as it was, and comes again at the same fuel.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::faults::unruly;
-use super::support::{Case, Outcome, Served, plugin};
+use super::kill::Random;
+use super::support::{Case, LookupServer, Outcome, Served, plugin};
 
 /// Capsules beside an object.
 pub(crate) const CORRUPT: &str = "out/corruption/a.txt.capsules.ndjson";
@@ -55,7 +58,13 @@ fn hundred() -> Vec<String> {
 /// Replays capsules with the plugin that they are of; gives the accounts.
 #[track_caller]
 pub(crate) fn accounts(case: &Case, object: &str) -> (Outcome, Vec<Value>) {
-    let plugin = plugin("unruly").display().to_string();
+    accounts_of(case, "unruly", object)
+}
+
+/// The same for another plugin.
+#[track_caller]
+fn accounts_of(case: &Case, name: &str, object: &str) -> (Outcome, Vec<Value>) {
+    let plugin = plugin(name).display().to_string();
     let words = ["replay", "--json", "--plugin", &plugin, object];
     let outcome = case.command_here(words).run();
     let stdout = String::from_utf8_lossy(&outcome.stdout);
@@ -378,4 +387,118 @@ fn granted_variables_are_in_it() {
     let (_, accounts) = accounts(&outcome.case, CORRUPT);
     assert_eq!(accounts[0]["Verdict"], "reproduced", "{}", accounts[0]);
     assert_eq!(accounts[1]["Verdict"], "differs", "{}", accounts[1]);
+}
+
+/// What a server answered is in the capsule: it is not asked again, and may be gone.
+#[test]
+fn answers_over_http_are_replayed_without_the_server() {
+    let server = LookupServer::start();
+    let lines = [
+        "known",
+        "status-404",
+        "status-500",
+        "status-302",
+        "close",
+        "break",
+        "garbage",
+        "hang",
+        "stall",
+        "known",
+        "status-404",
+    ];
+    let outcome = Case::new("url-lookup")
+        .setting("base_url", &server.url("/v1/"))
+        .setting("timeout_ms", "300")
+        .set(
+            "grants.http",
+            format!("[{}]", server.grant(r#", "path": "/v1/""#)),
+        )
+        .set("capsules", "faults")
+        .input_lines("a.txt", lines)
+        .run();
+    let (corrupted, retried) = (3, 6);
+    assert_eq!(outcome.report().count("CorruptionErrors"), corrupted);
+    assert_eq!(outcome.report().count("RetryErrors"), retried);
+    let asked = server.counts().requests;
+    drop(server);
+    let check = |object, count| {
+        let (_, accounts) = accounts_of(&outcome.case, "url-lookup", object);
+        for account in &accounts {
+            assert_eq!(account["Verdict"], "reproduced", "{account}");
+            assert_eq!(account["Got"], account["Expected"]);
+        }
+        assert_eq!(accounts.len() as u64, count);
+    };
+    check(CORRUPT, corrupted);
+    check(RETRIED, retried);
+    assert!(asked >= lines.len(), "{asked}");
+}
+
+/// An answer that is too large to be kept is said to be.
+#[test]
+fn an_answer_is_kept_as_far_as_it_goes() {
+    let server = LookupServer::start();
+    let outcome = Case::new("url-lookup")
+        .setting("base_url", &server.url("/v1/"))
+        .set("grants.http", format!("[{}]", server.grant("")))
+        .set("capsules", "faults")
+        .input_lines("a.txt", ["endless"])
+        .run();
+    drop(server);
+    let capsule: Value = serde_json::from_str(&outcome.text(CORRUPT)).expect("it is JSON");
+    assert_eq!(capsule["answers_cut"], true);
+    let (_, accounts) = accounts_of(&outcome.case, "url-lookup", CORRUPT);
+    assert_eq!(accounts[0]["Whole"], false);
+    assert_eq!(
+        accounts[0]["Got"]["Message"],
+        accounts[0]["Expected"]["Message"]
+    );
+}
+
+#[test]
+fn what_a_server_said_can_be_redacted() {
+    let server = LookupServer::start();
+    let outcome = Case::new("url-lookup")
+        .setting("base_url", &server.url("/v1/"))
+        .set("grants.http", format!("[{}]", server.grant("")))
+        .set("capsules", "faults")
+        .set("capsule_redact", "all")
+        .input_lines("a.txt", ["status-404"])
+        .run();
+    drop(server);
+    let capsule: Value = serde_json::from_str(&outcome.text(CORRUPT)).expect("it is JSON");
+    let url = capsule["answers"][1]["answer"]["http"]["url"].as_str();
+    let url = url.unwrap_or_else(|| panic!("{capsule}"));
+    assert!(url.ends_with("/x9/xxxxxx-999"), "{url}");
+    // What `pre` said is hidden too, so that the plugin cannot do what it did.
+    let (_, accounts) = accounts_of(&outcome.case, "url-lookup", CORRUPT);
+    assert_eq!(accounts[0]["Whole"], false);
+}
+
+/// Killed at any moment, a run leaves all capsules whole, or none.
+#[test]
+fn a_killed_run_leaves_whole_capsules_or_none() {
+    let start = Instant::now();
+    let whole = failing(hundred()).run();
+    let took = start.elapsed();
+    let lines = whole.lines(CORRUPT).len();
+    let mut random = Random(0xcab);
+    for _ in 0..10 {
+        let running = failing(hundred()).start();
+        std::thread::sleep(took.mul_f64(random.fraction() * 1.1));
+        let outcome = running.kill();
+        let Some(capsules) = outcome.after.get(CORRUPT) else {
+            continue;
+        };
+        assert_eq!(
+            capsules.iter().filter(|&&byte| byte == b'\n').count(),
+            lines
+        );
+        let shown = outcome
+            .case
+            .command_here(["replay", "--show", CORRUPT])
+            .run();
+        assert_eq!(shown.exit, Some(0), "{}", shown.stderr);
+        assert!(!String::from_utf8_lossy(&shown.stdout).contains("EDITED"));
+    }
 }

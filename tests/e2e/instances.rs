@@ -3,6 +3,19 @@
 use super::faults::unruly;
 use super::support::Case;
 
+/// Each batch, or every second, gets an instance that nobody has called.
+#[test]
+fn an_instance_gets_so_many_batches() {
+    for (batches, said) in [(1, "1,1,1,1,1"), (2, "1,2,1,2,1"), (9, "1,2,3,4,5")] {
+        let case = Case::new("unruly")
+            .set("batch_lines", 1)
+            .set("concurrency", 1)
+            .set("instance_batches_max", batches);
+        let outcome = case.input_lines("a.txt", ["!state"; 5]).run();
+        assert_eq!(outcome.lines("out/destination/a.txt").join(","), said);
+    }
+}
+
 #[test]
 fn an_instance_lives_for_one_request() {
     let case = Case::new("unruly")

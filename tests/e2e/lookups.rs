@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use super::deadlines::{check_in_time, timed};
-use super::support::{Case, LookupServer, Outcome, Served};
+use super::support::{Case, LookupServer, Outcome, Served, plugin};
 
 /// These lines, looked up below `/v1/`, which is what is granted.
 fn looked_up<L: AsRef<str>>(server: &LookupServer, lines: impl IntoIterator<Item = L>) -> Case {
@@ -501,4 +501,50 @@ fn names_that_are_not_there_mean_retry() {
         "{said:?}"
     );
     assert!(start.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn a_server_without_encryption_is_not_taken_for_one_with() {
+    let server = LookupServer::start();
+    let port = server.address.port();
+    let grant = format!(r#"{{"host": "127.0.0.1", "port": {port}, "private": true}}"#);
+    let outcome = probed(&grant, [format!("GET https://127.0.0.1:{port}/x")]).run();
+    check_said(
+        &outcome,
+        &["failed: Connection: the server does not speak TLS"],
+    );
+    assert_eq!(server.counts().requests, 0);
+}
+
+#[test]
+fn a_version_that_runs_along_only_reads() {
+    let server = LookupServer::start();
+    let grants = server.grant(r#", "methods": ["GET", "POST"]"#);
+    let case = Case::command(["serve", "--listen", "127.0.0.1:0", "--out", "out"])
+        .args(["--plugin", "plugin.wasm", "--set", "plugin_poll_ms=20"])
+        .args(["--set", "shadow=only", "--set", "batch_lines=2"])
+        .set("grants.http", format!("[{grants}]"));
+    let put = |name: &str| {
+        std::fs::copy(plugin(name), case.dir().join("new.wasm")).expect("it can be copied");
+        std::fs::rename(case.dir().join("new.wasm"), case.dir().join("plugin.wasm"))
+            .expect("it can be renamed");
+    };
+    put("unruly");
+    let served = Served::start(case.clone());
+    put("prober");
+    let lines = format!("POST {0} 3\nGET {0}\n", server.url("/x"));
+    let start = Instant::now();
+    while server.counts().requests == 0 {
+        assert_eq!(
+            served.lines("", &lines).text(),
+            lines,
+            "the other one answers"
+        );
+        assert!(start.elapsed().as_secs() < 60, "it does not run along");
+    }
+    let counts = server.counts();
+    assert!(
+        counts.asked.contains("GET /x") && counts.asked.len() == 1,
+        "{counts:?}"
+    );
 }

@@ -23,6 +23,7 @@ mod grants;
 mod instances;
 mod kill;
 mod lambda;
+mod languages;
 mod lookups;
 mod plugins;
 mod pointers;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use super::support::{Case, Outcome};
+use super::support::{Case, Outcome, other_language, plugin};
 
 /// Numbers that look random and are the same each time.
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     fn next(&mut self) -> u64 {
@@ -17,11 +18,11 @@ impl Noise {
         self.0 >> 33
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    pub(crate) fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.below(choices.len() as u64) as usize]
     }
 }
@@ -72,6 +73,12 @@ fn run_in_all_ways(case: impl Fn() -> Case) -> Outcome {
     first.expect("there is more than one way")
 }
 
+/// A plugin and its twins in other languages, as far as they are built.
+pub(crate) fn twins<const N: usize>(name: &str, others: [&str; N]) -> Vec<PathBuf> {
+    let others = others.into_iter().filter_map(other_language);
+    std::iter::once(plugin(name)).chain(others).collect()
+}
+
 #[test]
 fn sum_adds_up() {
     let mut noise = Noise(1);
@@ -92,19 +99,21 @@ fn sum_adds_up() {
         );
     }
     let blank = text.lines().filter(|line| line.is_empty()).count() as u64;
-    let outcome = run_in_all_ways(|| Case::new("sum").input("numbers.txt", &text));
-    let report = outcome.report();
-    assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
-    assert_eq!(report.count("Loaded"), 5000 + blank);
-    assert_eq!(
-        outcome.text("out/destination/numbers.txt"),
-        format!("{sum}\n")
-    );
-    assert_eq!(outcome.lines("out/corruption/numbers.txt"), corrupt);
-    assert_eq!(
-        report.text("DestinationURL"),
-        Some("out/destination/numbers.txt")
-    );
+    for twin in twins("sum", ["sum-py", "sum-c"]) {
+        let outcome = run_in_all_ways(|| Case::with_plugin(&twin).input("numbers.txt", &text));
+        let report = outcome.report();
+        assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
+        assert_eq!(report.count("Loaded"), 5000 + blank);
+        assert_eq!(
+            outcome.text("out/destination/numbers.txt"),
+            format!("{sum}\n")
+        );
+        assert_eq!(outcome.lines("out/corruption/numbers.txt"), corrupt);
+        assert_eq!(
+            report.text("DestinationURL"),
+            Some("out/destination/numbers.txt")
+        );
+    }
 }
 
 /// A record and what it becomes; none for one that is broken.
@@ -138,15 +147,17 @@ fn csv_becomes_json() {
             None => drop(broken.write_fmt(format_args!("{line}{end}"))),
         }
     }
-    let outcome = run_in_all_ways(|| Case::new("csv-to-json").input("x/segments.csv", &text));
-    let report = outcome.report();
-    assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
-    assert_eq!(
-        (report.count("Loaded"), report.count("CorruptionErrors")),
-        (4000, 4000 / 97)
-    );
-    assert!(outcome.text("out/destination/x/segments.csv") == json);
-    assert!(outcome.text("out/corruption/x/segments.csv") == broken);
+    for twin in twins("csv-to-json", ["csv-to-json-js"]) {
+        let outcome = run_in_all_ways(|| Case::with_plugin(&twin).input("x/segments.csv", &text));
+        let report = outcome.report();
+        assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));
+        assert_eq!(
+            (report.count("Loaded"), report.count("CorruptionErrors")),
+            (4000, 4000 / 97)
+        );
+        assert!(outcome.text("out/destination/x/segments.csv") == json);
+        assert!(outcome.text("out/corruption/x/segments.csv") == broken);
+    }
 }
 
 /// Events as a web server logs them, and those of them with `status`, cut down.

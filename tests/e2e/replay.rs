@@ -338,6 +338,29 @@ fn made_smaller() {
     assert_eq!(piped.exit, Some(0), "{}", piped.stderr);
 }
 
+/// A secret that is said at replay does not get into the smaller capsule.
+#[test]
+fn what_is_hidden_stays_hidden_when_made_smaller() {
+    let outcome = unruly(["!panic a long story"])
+        .setting("a_token", "swordfish")
+        .set("capsules", "traps")
+        .run();
+    let unruly = with("unruly");
+    let words = [
+        "--minimise",
+        "-s",
+        "a_token=swordfish",
+        "-p",
+        &unruly,
+        CORRUPT,
+    ];
+    let minimised = replay(&outcome.case, words);
+    assert_eq!(minimised.exit, Some(0), "{}", minimised.stderr);
+    let capsule = String::from_utf8_lossy(&minimised.stdout).into_owned();
+    assert!(capsule.contains("\"a_token\":\"***\""), "{capsule}");
+    assert!(!capsule.contains("swordfish"), "{capsule}");
+}
+
 #[test]
 fn what_does_not_fail_cannot_be_made_smaller() {
     let outcome = unruly(["!tell setting a_token"])

@@ -158,6 +158,18 @@ fn failure(code: ErrorCode) -> Failure {
             FailureKind::Connection,
             "the server's name was not found".to_owned(),
         ),
+        ErrorCode::DestinationUnavailable => (
+            FailureKind::Connection,
+            "the server cannot be reached".to_owned(),
+        ),
+        ErrorCode::TlsCertificateError => (
+            FailureKind::Connection,
+            "the server's certificate is not valid".to_owned(),
+        ),
+        ErrorCode::TlsProtocolError => (
+            FailureKind::Connection,
+            "the server does not speak TLS".to_owned(),
+        ),
         ErrorCode::HttpProtocolError => (
             FailureKind::Connection,
             "the server does not speak HTTP".to_owned(),

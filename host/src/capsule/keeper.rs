@@ -296,7 +296,7 @@ fn hide(capsule: &mut Capsule, parts: Parts) {
     }
     let hide_pairs = |pairs: &mut Vec<(String, String)>| {
         let values = pairs.iter_mut().map(|(_, value)| value);
-        let shown = values.filter(|value| value.trim_matches('*') != "");
+        let shown = values.filter(|value| !value.trim_matches('*').is_empty());
         shown.for_each(|value| *value = redact_text(value));
     };
     if parts.settings {

@@ -15,8 +15,8 @@ const ANSWER_BYTES: usize = 32;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
-    /// Milliseconds until work stops.
-    RemainingMs(u64),
+    /// Milliseconds until work stops; none without a time limit.
+    RemainingMs(Option<u64>),
     /// The time of day: seconds since the Unix epoch, and nanoseconds.
     WallClock(u64, u32),
     /// Nanoseconds of a clock that never goes back.
@@ -332,9 +332,9 @@ mod tests {
     fn remaining(tape: &Tape, live: u64) -> u64 {
         tape.answer(
             || live,
-            |ms| Answer::RemainingMs(*ms),
+            |ms| Answer::RemainingMs(Some(*ms)),
             |answer| match answer {
-                Answer::RemainingMs(ms) => Some(*ms),
+                Answer::RemainingMs(ms) => *ms,
                 _ => None,
             },
         )

@@ -40,7 +40,7 @@ fn capsule() -> Capsule {
         },
         answers: vec![
             Said {
-                answer: Answer::RemainingMs(u64::MAX),
+                answer: Answer::RemainingMs(None),
                 times: 3,
             },
             Said {

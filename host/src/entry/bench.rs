@@ -31,14 +31,15 @@ const RUN_MS_MAX: u64 = 60_000;
 #[command(
     after_help = "Lines per second are those of the whole pipeline with its output in memory; reading the source and \
 writing objects is not in them. The estimate for Lambda is of compute alone, and takes a vCPU there for as fast as a \
-core here: measure on a machine like it.
+core here: measure on a machine like it. Each line is run many times; a plugin that is granted servers asks them each
+time.
 
 Default prices are those of US East (N. Virginia) as of May 2026, first tier, without the free one: \
 x86 $0.0000166667 and arm $0.0000133334 a GB-second, $0.20 a million requests. Others: --price-gb-second, \
 --price-million-requests."
 )]
 pub(crate) struct Args {
-    /// Path or URL of the component, or a project's folder (whose linemill.toml names it)
+    /// Path or URL of the component, a project's folder, or its linemill.toml, which names the component
     plugin: String,
     /// Path or URL of a source, or - for stdin; lines from its beginning are run
     source: String,
@@ -172,7 +173,9 @@ async fn measure(
             shown.say(&format!("batches of {} KiB", bytes / 1024))
         })
         .await?;
-    let recommended = phases::recommended(&batches);
+    // How fast lines trap says nothing of how fast they are run.
+    let stopped = throughput.status.contains("stopped");
+    let recommended = phases::recommended(&batches).filter(|_| !stopped);
     let instance_bytes = batches.iter().map(|size| size.memory_bytes).max();
     let prices = Prices {
         gb_second: args

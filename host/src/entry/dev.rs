@@ -36,10 +36,11 @@ const RUNS: usize = 2;
 /// What `dev` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A run holds back nothing and changes nothing: all that it writes stays in memory. Ctrl-C ends it."
+    after_help = "All that a run writes stays in memory. Each line is run twice: in a request, and by itself for its fuel; \
+a plugin that is granted servers asks them each time. Ctrl-C ends it."
 )]
 pub(crate) struct Args {
-    /// Path or URL of the component, or a project's folder (whose linemill.toml names it)
+    /// Path or URL of the component, a project's folder, or its linemill.toml, which names the component
     plugin: String,
     /// Path or URL of a source; lines from its beginning are run
     source: String,

@@ -9,7 +9,6 @@ use linemill::{Kind, Pick, Storage, attempt_of, is_pointer, is_sidecar, sidecar}
 use super::sources::is_many;
 
 const SIDECAR_SUFFIX: &str = ".faults.ndjson";
-const CAPSULES_SUFFIX: &str = ".capsules.ndjson";
 
 /// An object of faulted lines and the faults file beside it, where they are known to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,10 +130,7 @@ fn pair(urls: &BTreeSet<String>) -> Vec<Faulted> {
                 lines: urls.get(object).cloned(),
                 rows: Some(url.clone()),
             });
-        } else if !is_pointer(url)
-            && !url.ends_with(CAPSULES_SUFFIX)
-            && !urls.contains(&sidecar(url))
-        {
+        } else if !is_pointer(url) && !is_sidecar(url) && !urls.contains(&sidecar(url)) {
             found.push(Faulted {
                 lines: Some(url.clone()),
                 rows: None,

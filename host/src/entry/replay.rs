@@ -157,7 +157,7 @@ impl Session {
         }
         let plugin = self.plugin(place, &capsule).await?;
         let same = plugin.id.digest == capsule.plugin.digest;
-        let replay = Replay::new(&plugin, self.completed(&capsule));
+        let replay = Replay::new(&plugin, capsule.clone(), &self.completed(&capsule));
         let replayed = replay.run().await;
         account.ran(&capsule, &plugin.id, &replayed);
         if self.args.minimise && same {

@@ -148,9 +148,16 @@ impl Run {
 
     /// Of lines that are run again nothing is pointed at: what was not run of their object is written on beside it.
     async fn write_rest(&mut self, redrive: &Redrive) -> Result<(Option<Vec<u8>>, bool)> {
-        if let Some(Reason::Fatal(why) | Reason::Systemic(why)) = self.shop.stop.reason() {
-            let hint = "all lines are as they were, to be run again by a plugin that works";
-            return Err(Error::unfit(why, hint));
+        match self.shop.stop.reason() {
+            Some(Reason::Fatal(why)) => {
+                let hint = "all lines are as they were, to be run again when that is mended";
+                return Err(Error::unfit(why, hint));
+            }
+            Some(Reason::Systemic(why)) => {
+                let hint = "all lines are as they were; if they and not the plugin are at fault, set trap_ratio_max = 1";
+                return Err(Error::unfit(why, hint));
+            }
+            Some(Reason::Interrupted) | None => {}
         }
         let loaded = self.router.counts.loaded;
         let Some(unread) = redrive.len().checked_sub(loaded) else {

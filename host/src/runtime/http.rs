@@ -88,7 +88,11 @@ impl WasiHttpHooks for Asking {
             },
             until: self.until,
         };
-        let (answering, guest) = (self.answers.answer(question), self.guest.clone());
+        let answering = match self.guest.reads_only && !question.request.method().is_safe() {
+            true => Box::pin(async { Err(not_twice()) }),
+            false => self.answers.answer(question),
+        };
+        let guest = self.guest.clone();
         Box::new(async move {
             let tell = move |failure: HttpFailure| {
                 let message = format!("{asked}: {}", failure.why);
@@ -101,6 +105,11 @@ impl WasiHttpHooks for Asking {
             }
         })
     }
+}
+
+fn not_twice() -> HttpFailure {
+    let why = "a version that runs beside another one may only read";
+    HttpFailure::new(HttpFailureKind::Denied, why)
 }
 
 fn arriving(

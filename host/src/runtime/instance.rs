@@ -15,6 +15,7 @@ use wasmtime_wasi::I32Exit;
 use super::contract::{Plugin as Bindings, types};
 use super::engine::YIELD_FUEL;
 use super::plugin::Plugin;
+use super::said::last_words;
 pub use super::state::GuestContext;
 use super::state::State;
 use crate::capsule::{Recorded, Tape};
@@ -298,7 +299,7 @@ fn cut_off(kind: TrapKind, store: &Store<State>, call: &Call) -> Trap {
 /// What went wrong, told from the error, from what was denied, and from what the plugin printed last.
 fn trapped(error: wasmtime::Error, store: &mut Store<State>, call: &Call) -> Trap {
     let fuel = call.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
-    let said = panic_message(&store.data().stderr.take_tail());
+    let said = last_words(&store.data().stderr.take_tail());
     let denied = store.data_mut().growth.denied.take();
     let code = error.downcast_ref::<WasmTrap>().copied();
     let cause = error
@@ -337,44 +338,5 @@ fn trapped(error: wasmtime::Error, store: &mut Store<State>, call: &Call) -> Tra
         kind,
         message: reason(&message).to_string(),
         fuel,
-    }
-}
-
-/// What a panic printed, on one line, without the hint on backtraces.
-fn panic_message(stderr: &str) -> String {
-    let begin = stderr.rfind("panicked at ").unwrap_or(0);
-    let lines = stderr[begin..].lines().map(str::trim_end);
-    let kept: Vec<&str> = lines
-        .filter(|line| !line.is_empty() && !line.starts_with("note: run with"))
-        .collect();
-    match kept.split_first() {
-        Some((first, rest)) if first.starts_with("panicked at ") => {
-            format!("{first} {}", rest.join("\n")).trim_end().to_owned()
-        }
-        _ => kept.join("\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::panic_message;
-
-    #[test]
-    fn panic_messages() {
-        let table = [
-            ("", ""),
-            ("went wrong\n", "went wrong"),
-            (
-                "\nthread '<unnamed>' (1) panicked at src/lib.rs:5:9:\nno good\nnote: run with `RUST_BACKTRACE=1` environment variable\n",
-                "panicked at src/lib.rs:5:9: no good",
-            ),
-            (
-                "thread 'main' panicked at a.rs:1:1:\none\ntwo\n",
-                "panicked at a.rs:1:1: one\ntwo",
-            ),
-        ];
-        for (stderr, want) in table {
-            assert_eq!(panic_message(stderr), want);
-        }
     }
 }

@@ -11,6 +11,7 @@ mod instance;
 mod linker;
 mod network;
 mod plugin;
+mod said;
 mod state;
 mod stdio;
 mod taped;

@@ -42,6 +42,8 @@ pub struct GuestContext {
     pub settings: Arc<BTreeMap<String, String>>,
     /// When work stops.
     pub deadline: Deadline,
+    /// Whether it may only ask servers for what is there: one that runs along must not do things a second time.
+    pub reads_only: bool,
     /// Name of the plugin, for its log events.
     pub plugin: String,
     /// Where answers come from that differ from run to run, and whether they are kept.
@@ -69,6 +71,7 @@ impl GuestContext {
             attributes: Vec::new(),
             settings: Arc::default(),
             deadline,
+            reads_only: false,
             plugin: plugin.to_owned(),
             answers: Memory::Live,
             env: None,

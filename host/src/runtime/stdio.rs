@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::state::{GuestContext, Level};
 
 /// How much of stderr is kept as the message of a panic.
-const TAIL_MAX: usize = 4096;
+const TAIL_MAX: usize = 16 << 10;
 /// What may be written at once.
 const WRITE_MAX: usize = 64 * 1024;
 

@@ -9,13 +9,16 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 use super::state::State;
 use crate::capsule::{Answer, Tape};
 
+/// What a plugin is told that has no time limit. Not every reader of JSON can tell so large a number.
+const NO_LIMIT: u64 = u64::MAX;
+
 /// Milliseconds until work stops.
 pub(super) fn remaining_ms(tape: &Tape, live: impl FnOnce() -> u64) -> u64 {
     tape.answer(
         live,
-        |ms| Answer::RemainingMs(*ms),
+        |ms| Answer::RemainingMs((*ms != NO_LIMIT).then_some(*ms)),
         |answer| match answer {
-            Answer::RemainingMs(ms) => Some(*ms),
+            Answer::RemainingMs(ms) => Some(ms.unwrap_or(NO_LIMIT)),
             _ => None,
         },
     )
@@ -84,7 +87,7 @@ impl random::Host for State {
         };
         tape.answer(
             || self.random().get_random_bytes(len),
-            |bytes| Answer::Random(bytes.as_ref().map(Vec::clone).unwrap_or_default()),
+            |bytes| Answer::Random(bytes.as_deref().unwrap_or_default().to_vec()),
             |answer| match answer {
                 Answer::Random(bytes) if bytes.len() as u64 == len => Some(Ok(bytes.clone())),
                 _ => None,

@@ -220,6 +220,16 @@ fn a_project_is_a_folder_with_a_configuration() {
             "plugin = \"built/p.wasm\"\n[settings]\ncolor = \"green\"\n",
         )
         .file("sample.txt", "!setting color\n");
+    let words = ["dev", "project/linemill.toml", "sample.txt", "--port", "0"];
+    let by_file = Case::command(words)
+        .file("project/p.wasm", component("unruly"))
+        .file(
+            "project/linemill.toml",
+            "plugin = \"p.wasm\"\nsettings.color = \"red\"\n",
+        )
+        .file("sample.txt", "!setting color\n");
+    let file = Served::start(by_file);
+    assert_eq!(run(&file, 1)["lines"][0]["out"], json!([["", "red"]]));
     let served = Served::start(case);
     assert_eq!(run(&served, 1)["lines"][0]["out"], json!([["", "green"]]));
     replace(

@@ -38,4 +38,4 @@ pub(crate) use report::Report;
 pub(crate) use served::Served;
 pub(crate) use skip::skip;
 pub(crate) use store::{Place, Store};
-pub(crate) use tools::{binary, cache_home, plugin};
+pub(crate) use tools::{binary, cache_home, other_language, plugin};

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::skip;
+
 const PLUGINS: [&str; 7] = [
     "sum",
     "csv-to-json",
@@ -25,6 +27,18 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
     let path = plugins().join(format!("{}.wasm", name.replace('-', "_")));
     assert!(path.is_file(), "{} is not there", path.display());
     path
+}
+
+/// The component of a plugin in another language than Rust, by the name of its folder; says that it is not there, which is
+/// a failure with `LINEMILL_TEST_REQUIRE_SERVERS=1`, as in CI.
+#[track_caller]
+pub(crate) fn other_language(name: &str) -> Option<PathBuf> {
+    let path = plugins().join(format!("{}.wasm", name.replace('-', "_")));
+    if !path.is_file() {
+        skip::without(&format!("{name} is not built, make languages does that"));
+        return None;
+    }
+    Some(path)
 }
 
 /// The folder of all of them.

@@ -65,19 +65,22 @@ static void never(const char *name) {
   }
 }
 
+// Cuts the first word off, which may be empty; gives back the rest.
+static char *cut(char *text) {
+  char *space = strchr(text, ' ');
+  if (space) *space = 0;
+  return space ? space + 1 : text + strlen(text);
+}
+
 static lm_status answer(const char *name, char *rest, const lm_line *line, lm_out *out) {
-  char word[100] = "", key[100] = "";
   if (!strcmp(name, "count")) {
-    int64_t n = 0;
-    sscanf(rest, "%99s %99s %" SCNd64, word, key, &n);
-    lm_count(out, word, key, n);
+    char *key = cut(rest), *n = cut(key);
+    lm_count(out, rest, key, atoll(n));
   } else if (!strcmp(name, "sample")) {
-    double x = 0;
-    sscanf(rest, "%99s %lf", word, &x);
-    lm_sample(out, word, "", x);
+    char *x = cut(rest);
+    lm_sample(out, rest, "", atof(x));
   } else if (!strcmp(name, "route")) {
-    char *text = strchr(rest, ' ');
-    *text++ = 0;
+    char *text = cut(rest);
     lm_emit_to(out, rest, text, strlen(text));
     lm_emit_to(out, rest, "\n", 1);
   } else if (!strcmp(name, "partial")) {
@@ -108,9 +111,7 @@ lm_status linemill_line(const lm_line *line, lm_out *out) {
   }
   char *text = calloc(line->len + 1, 1);
   memcpy(text, line->ptr + 1, line->len - 1);
-  char *rest = strchr(text, ' ');
-  if (rest) *rest++ = 0;
-  else rest = text + strlen(text);
+  char *rest = cut(text);
   bool corrupt = !strcmp(text, "corrupt"), retry = !strcmp(text, "retry");
   lm_status status;
   if (corrupt || retry || !strcmp(text, "rest") || !strcmp(text, "fatal")) {

@@ -77,7 +77,7 @@ const COMMANDS = {
   text: (text, batch) => batch.emitLine(`${[...text].length}`),
   bug: (text) => tellWhatIsUndefined(text),
   grow() {
-    for (const all = []; ;) all.push(new Uint8Array(1 << 20).fill(1));
+    for (const all = []; ;) all.push(new Uint8Array(1 << 20));
   },
   spin() {
     for (;;);

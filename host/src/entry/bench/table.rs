@@ -149,12 +149,7 @@ fn batches(out: &mut String, measured: &Measured) -> std::fmt::Result {
             time((run.batch_ms * 1e6) as u64),
             bytes(run.memory_bytes as f64),
         ];
-        writeln!(
-            out,
-            "{:>10}{}",
-            bytes(run.batch_bytes as f64),
-            columns(&row)
-        )?;
+        writeln!(out, "{:>10}{}", size(run.batch_bytes), columns(&row))?;
     }
     match &measured.recommended {
         Some(best) => writeln!(
@@ -164,7 +159,7 @@ fn batches(out: &mut String, measured: &Measured) -> std::fmt::Result {
             best.value,
             size(best.value)
         ),
-        None => writeln!(out, "recommended none: no line was run"),
+        None => writeln!(out, "recommended nothing: most lines trap, or none was run"),
     }
 }
 
@@ -185,7 +180,10 @@ fn memory(out: &mut String, measured: &Measured) -> std::fmt::Result {
 
 fn lambda(out: &mut String, measured: &Measured) -> std::fmt::Result {
     let Some(estimate) = &measured.lambda else {
-        return writeln!(out, "\nlambda      no estimate: no line was run");
+        return writeln!(
+            out,
+            "\nlambda      no estimate: most lines trap, or none was run"
+        );
     };
     let period = estimate.period.name();
     writeln!(

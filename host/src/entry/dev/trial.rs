@@ -95,8 +95,7 @@ impl Setup {
         let limit = config.max_exec_time_ms.unwrap_or(TIME_MS_MAX);
         config.max_exec_time_ms = Some(limit.min(TIME_MS_MAX));
         let name = config.plugin.clone().context("no plugin is named")?;
-        let component = linemill::fetch_plugin(storage, &name, &config).await;
-        let component = component.with_context(|| format!("plugin {name}"))?;
+        let component = linemill::fetch_plugin(storage, &name, &config).await?;
         let sample = Sample::read(storage, source, bounds.lines, bounds.bytes).await?;
         Ok(Setup {
             config: Arc::new(config),

@@ -43,7 +43,10 @@ fn kind(error: &reqwest::Error, lost: HttpFailureKind, why: &str) -> HttpFailure
         // Encryption has errors of its own kind within.
         _ if error.is_connect() && why.contains("certificate") => HttpFailureKind::Certificate,
         (Some(ErrorKind::ConnectionRefused), _) => HttpFailureKind::Refused,
-        (Some(ErrorKind::InvalidData), _) if error.is_connect() => HttpFailureKind::Tls,
+        // The network's own errors are of more telling kinds.
+        (Some(ErrorKind::InvalidData | ErrorKind::Other), _) if error.is_connect() => {
+            HttpFailureKind::Tls
+        }
         _ if error.is_connect() => HttpFailureKind::Unavailable,
         (Some(_), _) => lost,
         (None, Some(hyper)) if hyper.is_parse() => HttpFailureKind::Protocol,

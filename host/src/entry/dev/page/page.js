@@ -313,8 +313,8 @@ function drawMetrics(metrics) {
 }
 
 function drawLogs(logs) {
-  const rows = logs.kept.map((log) => el("tr", {}, cell(log.level === "warn" || log.level === "error" ? "look" : "", log.level),
-    cell("", log.stream), cell("data", log.message)));
+  const rows = logs.kept.map((log) => el("tr", {}, cell(log.level === "warn" || log.level === "error" ? "tight look" : "tight", log.level),
+    cell("tight", log.stream), cell("data", log.message)));
   $("logs").replaceChildren(rows.length
     ? table("", logs.more ? `The first ${count(rows.length)}; ${many(logs.more, "event", "events")} more` : null, [["", "Level"], ["", "From"], ["", "Message"]], rows, "What the plugin logged")
     : el("p", { class: "notes" }, "The plugin said nothing."));
