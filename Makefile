@@ -1,7 +1,7 @@
 # What a newcomer types: `make demo` runs the main job, `make test` passes the tests. Each sets up what it needs.
 
-PLUGINS := sum csv-to-json ndjson-filter
-GUESTS := unruly hungry
+PLUGINS := sum csv-to-json ndjson-filter url-lookup
+GUESTS := unruly hungry prober
 LINEMILL := target/release/linemill
 WASM := target/wasm32-wasip2/plugin
 DEMO := target/demo
@@ -23,10 +23,11 @@ demo: host plugins
 	@echo; echo "bad lines, and why ($(DEMO)/corruption/...):"
 	@cat $(DEMO)/corruption/plugins/ndjson-filter/sample/events.ndjson.faults.ndjson
 
-# Tests whose server cannot be had say that they are skipped.
+# Tests whose server or browser cannot be had say that they are skipped.
 test: host plugins guests
 	$(MAKE) languages || echo "going on without some languages"
 	.ci/servers || echo "going on without servers"
+	.ci/browser || echo "going on without a browser"
 	cargo test --release --workspace
 
 bench: host plugins guests

@@ -179,7 +179,8 @@ static int64_t saturated(int64_t a, int64_t b) {
 
 void lm_count(lm_out *out, const char *name, const char *key, int64_t n) {
   out->dirty = true;
-  size_t at = find_series(out, name, key); // which may move the series
+  // In two steps: finding it may move them all.
+  size_t at = find_series(out, name, key);
   series *found = &out->series[at];
   found->pending = saturated(found->pending, n);
   found->open = true;

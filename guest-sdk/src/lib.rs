@@ -65,6 +65,8 @@ pub mod component;
 mod effects;
 mod error;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod integer;
 mod line;
 mod metrics;

@@ -48,6 +48,8 @@ pub struct Run<P> {
     batch_lines: usize,
     instances: usize,
     clock: Box<dyn FnMut() -> u64>,
+    #[cfg(feature = "http")]
+    server: Option<fake::Server>,
     plugin: PhantomData<P>,
 }
 
@@ -81,6 +83,8 @@ impl<P: Processor> Run<P> {
             batch_lines: usize::MAX,
             instances: 1,
             clock: Box::new(|| 60_000),
+            #[cfg(feature = "http")]
+            server: None,
             plugin: PhantomData,
         }
     }
@@ -121,6 +125,18 @@ impl<P: Processor> Run<P> {
         self
     }
 
+    /// Answers the plugin's HTTP requests; without it every one is denied.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(
+        mut self,
+        server: impl FnMut(&crate::http::Request) -> Result<crate::http::Response, crate::http::Failure>
+        + 'static,
+    ) -> Self {
+        self.server = Some(Box::new(server));
+        self
+    }
+
     /// Runs as this request.
     #[must_use]
     pub fn request(mut self, request: Request) -> Self {
@@ -135,6 +151,8 @@ impl<P: Processor> Run<P> {
     /// When the plugin does.
     pub fn run(self, input: impl AsRef<[u8]>) -> Report<P> {
         fake::with(self.settings, self.clock, || {
+            #[cfg(feature = "http")]
+            fake::serve(self.server);
             let mut report = Report::default();
             let stages = Stages {
                 request: self.request,
@@ -381,13 +399,21 @@ pub(crate) mod fake {
     use std::collections::BTreeMap;
 
     use crate::host::Level;
+    #[cfg(feature = "http")]
+    use crate::http::{Failure, FailureKind, Request, Response};
 
     struct Host {
         settings: BTreeMap<String, String>,
         clock: Box<dyn FnMut() -> u64>,
         context: Vec<u8>,
         logs: Vec<(Level, String)>,
+        #[cfg(feature = "http")]
+        server: Option<Server>,
     }
+
+    /// What answers HTTP requests.
+    #[cfg(feature = "http")]
+    pub(crate) type Server = Box<dyn FnMut(&Request) -> Result<Response, Failure>>;
 
     thread_local! {
         static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
@@ -410,6 +436,8 @@ pub(crate) mod fake {
             clock,
             context: Vec::new(),
             logs: Vec::new(),
+            #[cfg(feature = "http")]
+            server: None,
         }));
         let _leave = Leave;
         run()
@@ -422,6 +450,21 @@ pub(crate) mod fake {
 
     pub(crate) fn set_context(context: Vec<u8>) {
         ask((), |host| host.context = context);
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn serve(server: Option<Server>) {
+        ask((), |host| host.server = server);
+    }
+
+    #[cfg(feature = "http")]
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
+        let denied = || Failure::new(FailureKind::Denied, "the test has no server".to_owned());
+        ask(None, |host| {
+            host.server.as_mut().map(|server| server(request))
+        })
+        .unwrap_or_else(|| Err(denied()))
     }
 
     pub(crate) fn take_logs() -> Vec<(Level, String)> {

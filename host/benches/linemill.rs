@@ -1,7 +1,7 @@
 //! What linemill must reach, measured beside native Rust in the same run:
 //!
 //! ```text
-//! cargo build --profile plugin --target wasm32-wasip2 -p sum -p csv-to-json -p ndjson-filter -p unruly
+//! cargo build --profile plugin --target wasm32-wasip2 -p sum -p csv-to-json -p ndjson-filter -p url-lookup -p unruly
 //! cargo bench -p linemill            # or: cargo bench -p linemill -- --quick
 //! ```
 //!
@@ -12,6 +12,9 @@
 mod data;
 #[path = "linemill/lambda.rs"]
 mod lambda;
+#[allow(dead_code, reason = "tests misbehave more by it")]
+#[path = "../../tests/e2e/support/lookup.rs"]
+mod lookup;
 #[path = "linemill/mill.rs"]
 mod mill;
 #[path = "linemill/native.rs"]
@@ -38,8 +41,14 @@ use table::Row;
 
 const MIB: usize = 1 << 20;
 /// The plugins that must have been built.
-const PLUGINS: [&str; 4] = ["sum", "csv_to_json", "ndjson_filter", "unruly"];
-const BUILD: &str = "cargo build --profile plugin --target wasm32-wasip2 -p sum -p csv-to-json -p ndjson-filter -p unruly";
+const PLUGINS: [&str; 5] = [
+    "sum",
+    "csv_to_json",
+    "ndjson_filter",
+    "url_lookup",
+    "unruly",
+];
+const BUILD: &str = "cargo build --profile plugin --target wasm32-wasip2 -p sum -p csv-to-json -p ndjson-filter -p url-lookup -p unruly";
 /// Where files live in memory on Linux.
 const MEMORY: &str = "/dev/shm";
 /// What the data and outputs need at most.
@@ -122,7 +131,7 @@ impl Bench {
 
     /// Measures all; says whether all could be measured.
     fn run(&self) -> Result<bool> {
-        let measurements: [(&str, Measurement); 11] = [
+        let measurements: [(&str, Measurement); 12] = [
             ("memory", memory),
             ("cold", cold_start),
             ("sum", sums),
@@ -134,6 +143,7 @@ impl Bench {
             ("hot", hot_path),
             ("lambda", functions),
             ("serve", served),
+            ("lookups", lookups),
         ];
         println!("load before: {}", load());
         let (mut rows, mut whole) = (Vec::new(), true);
@@ -165,7 +175,11 @@ impl Bench {
     }
 
     fn mill(&self) -> Result<Mill> {
-        Mill::new(self.plugins.clone(), self.disk.path().join("cache"))
+        self.mill_with(Config::default())
+    }
+
+    fn mill_with(&self, config: Config) -> Result<Mill> {
+        Mill::new(self.plugins.clone(), self.disk.path().join("cache"), config)
     }
 
     /// `linemill run SOURCE` with a plugin, as a process.
@@ -266,6 +280,35 @@ fn with(workers: usize) -> Config {
         concurrency: workers,
         ..Config::default()
     }
+}
+
+/// Lines looked up at a server that takes 50 ms for each, 100 of them at once.
+fn lookups(bench: &Bench) -> Result<Vec<Row>> {
+    let (source, out) = (bench.data("names.txt"), bench.data("out"));
+    let lines = bench.size(20_000, 4000);
+    let names: String = (0..lines).map(|n| format!("{n}\n")).collect();
+    std::fs::write(&source, names)?;
+    let server = lookup::LookupServer::start();
+    let mut config = with(100);
+    config.grants.http = vec![serde_json::from_str(&server.grant(""))?];
+    let base = server.url("/slow-50-");
+    config.settings.insert("base_url".to_owned(), base);
+    let mill = bench.mill_with(config.clone())?;
+    let job = mill.job("url_lookup", &out, config)?;
+    let run: Job<'_> = Box::new(|| {
+        let (_, time) = job.run_clean(&source, lines as u64, 0)?;
+        clear(&out)?;
+        Ok(time)
+    });
+    let [times] = in_turns(bench.size(5, 2), [run])?;
+    let rate = lines as f64 / times.median();
+    let best = "the server's limit 2000 lines/s";
+    Ok(vec![
+        Row::new("100 lookups of 50 ms at once", format!("{rate:.0} lines/s"))
+            .beside(best)
+            .ratio(2000.0 / rate)
+            .bar("≥ 1800 lines/s", rate >= 1800.0),
+    ])
 }
 
 /// Peak memory is that of a process of its own.

@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use crate::destination::{Destination, sync_folder};
 use crate::error::{Error, Result};
+use crate::request::beside;
 use crate::storage::{Location, Storage};
 
 /// What is to become of the source.
@@ -45,6 +46,33 @@ pub async fn complete(
         Action::Keep => Ok(()),
         Action::Delete => storage.delete(source_url).await,
         Action::Move { to_url } => move_to(storage, &source, etag, &to_url).await,
+    }
+}
+
+/// Does `action` to what stands beside the source, which is gone by now: its faults file, and the capsules of its
+/// failures unless some of its lines are `left` to be mended. That there is none is no error.
+pub async fn complete_beside(
+    storage: &Storage,
+    source_url: &str,
+    action: &Action,
+    left: bool,
+) -> Result<()> {
+    let [rows, capsules] = beside(source_url);
+    match action {
+        Action::Keep => Ok(()),
+        Action::Delete if left => storage.delete(&rows).await,
+        Action::Delete => {
+            storage.delete(&rows).await?;
+            storage.delete(&capsules).await
+        }
+        Action::Move { to_url } => {
+            for (from, to) in [rows, capsules].iter().zip(beside(to_url)) {
+                if storage.exists(from).await? {
+                    move_to(storage, &storage.locate(from)?, None, &to).await?;
+                }
+            }
+            Ok(())
+        }
     }
 }
 

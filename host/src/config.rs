@@ -6,6 +6,7 @@
 mod check;
 mod effective;
 mod file;
+mod grants;
 mod layers;
 mod value;
 
@@ -18,9 +19,11 @@ use thiserror::Error;
 use crate::request::join;
 use check::template_problem;
 
-pub(crate) use check::is_digest;
+pub(crate) use check::{is_digest, is_route_name};
+pub(crate) use effective::is_secret;
 
 pub use effective::{Effective, mask_secrets};
+pub use grants::{DirGrant, Grants, HttpGrant};
 pub use layers::{Layers, Origin};
 
 const KIB: usize = 1024;
@@ -100,6 +103,8 @@ pub struct Config {
     /// Settings handed to the plugin, all as text. Default: none.
     #[serde(deserialize_with = "value::texts")]
     pub settings: BTreeMap<String, String>,
+    /// What the plugin may reach besides its lines: servers, variables, folders. Default: nothing.
+    pub grants: Grants,
 
     /// Instances that work at the same time, 1 to 1000. Default: the number of cores.
     #[serde(deserialize_with = "value::number")]
@@ -113,6 +118,10 @@ pub struct Config {
     /// Fixed number of lines in a batch. Default: none, sizes adapt.
     #[serde(deserialize_with = "value::maybe_number")]
     pub batch_lines: Option<usize>,
+    /// Batches that an instance is given before a fresh one takes its place; with 1 each has an instance of its own.
+    /// Default: none, an instance works until its request ends.
+    #[serde(deserialize_with = "value::maybe_number")]
+    pub instance_batches_max: Option<u64>,
     /// Longest line that a plugin is given, in bytes; longer ones are corrupt. Default: 16 MiB.
     #[serde(deserialize_with = "value::size")]
     pub line_bytes_max: usize,
@@ -179,6 +188,22 @@ pub struct Config {
     #[serde(deserialize_with = "value::size")]
     pub log_bytes_max: usize,
 
+    /// Whether failures are kept as capsules beside the list of faults, for `linemill replay`: `off`; `traps`, of
+    /// calls that trap; `faults`, also of lines that the plugin blames, which are run alone once more to be sure.
+    /// Default: `off`.
+    pub capsules: CapsuleMode,
+    /// What is hidden in capsules, its shape kept: `line` (and what messages say), `settings`, `attributes`,
+    /// `context`, `http` (bodies and headers), or `all`. A list; as text, separated by commas. Default: none; what
+    /// looks secret by its name is left out in any case.
+    #[serde(deserialize_with = "value::list")]
+    pub capsule_redact: Vec<String>,
+    /// Capsules that one request writes; further ones are left out. Default: 100.
+    #[serde(deserialize_with = "value::number")]
+    pub capsules_max: u64,
+    /// Size of one capsule, in bytes; larger ones are left out. Default: 4 MiB.
+    #[serde(deserialize_with = "value::size")]
+    pub capsule_bytes_max: usize,
+
     /// Folder for compiled code. Default: none, one in the user's cache folder.
     #[serde(deserialize_with = "value::path")]
     pub cache_dir: Option<PathBuf>,
@@ -243,6 +268,19 @@ pub enum ShadowMode {
     Only,
 }
 
+/// Which failures are kept as capsules.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CapsuleMode {
+    /// None.
+    #[default]
+    Off,
+    /// Calls that trap.
+    Traps,
+    /// These, and lines and calls that the plugin says have failed.
+    Faults,
+}
+
 /// What becomes of a source that was read to its end.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -277,10 +315,12 @@ impl Default for Config {
             corruption_url: None,
             routes: BTreeMap::new(),
             settings: BTreeMap::new(),
+            grants: Grants::default(),
             concurrency: cores(),
             batch_bytes_max: 512 * KIB,
             batch_bytes: None,
             batch_lines: None,
+            instance_batches_max: None,
             line_bytes_max: 16 * MIB,
             output_bytes_max: 16 * MIB,
             partials_bytes_max: 64 * MIB,
@@ -302,6 +342,10 @@ impl Default for Config {
             trap_lines_min: 32,
             log_events_max: 1000,
             log_bytes_max: 4096,
+            capsules: CapsuleMode::default(),
+            capsule_redact: Vec::new(),
+            capsules_max: 100,
+            capsule_bytes_max: 4 * MIB,
             cache_dir: None,
             listen: None,
             requests_max: 64,

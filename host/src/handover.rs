@@ -85,9 +85,11 @@ impl Left {
     }
 }
 
-/// Whether the rest is copied: as configured, and where a pointer could not be followed.
+/// Whether the rest is copied: as configured, and where a pointer could not be followed. What was not run again of an
+/// object is written on in a way of its own.
 pub fn copies(request: &Request, config: &Config) -> bool {
-    config.unread == Unread::Copy || is_stream(request)
+    let again = request.source.redrive.is_some();
+    !again && (config.unread == Unread::Copy || is_stream(request))
 }
 
 /// Standard input, pipes and what came with the request cannot be read a second time.

@@ -17,6 +17,10 @@ fn main() -> ExitCode {
             entry::lambda::start_tracing();
             MultiProgress::new()
         }
+        Command::Dev(_) => {
+            entry::dev::start_tracing();
+            MultiProgress::new()
+        }
         _ => entry::start_tracing(),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -30,9 +34,16 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match command {
             Command::Run(args) => entry::run::run(args, bars).await,
+            Command::Faults(args) => entry::faults::faults(args).await,
+            Command::Redrive(args) => entry::redrive::redrive(args, bars).await,
             Command::Serve(args) => entry::serve::serve(args).await,
             Command::Plugin(args) => entry::plugin::plugin(args).await,
+            Command::Replay(args) => entry::replay::replay(args).await,
             Command::Check(args) => entry::check::check(args).await,
+            Command::Bench(args) => entry::bench::bench(args, bars).await,
+            Command::Dev(args) => entry::dev::dev(args).await,
+            Command::New(args) => entry::new::new(&args),
+            Command::Test(args) => entry::test::test(args).await,
             Command::Compile(args) => entry::compile::compile(args).await,
             Command::Config(args) => entry::config::print(&args),
             Command::Lambda(args) => entry::lambda::serve(args, begun).await,

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest name of a metric, in bytes.
 const METRIC_NAME_MAX: usize = 64;
 /// Longest key of a metric, in bytes.
@@ -12,7 +14,8 @@ const METRIC_KEY_MAX: usize = 128;
 const REASON_MAX: usize = 4096;
 
 /// What a plugin says of a line that was not (wholly) processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The data are at fault: running the line again cannot help.
     Corrupt,
@@ -154,6 +157,26 @@ impl Outcome {
     }
 }
 
+/// What a call of `lines` lines ended in, with what it returned checked against the contract: breaking it is a trap.
+pub fn settled(
+    returned: Result<Result<Outcome, Failure>, Trap>,
+    lines: usize,
+    output_bytes_max: usize,
+    fuel: u64,
+) -> Result<Result<Outcome, Failure>, Trap> {
+    match returned? {
+        Err(failure) => Ok(Err(failure)),
+        Ok(outcome) => match outcome.checked(lines, output_bytes_max) {
+            Ok(outcome) => Ok(Ok(outcome)),
+            Err(message) => Err(Trap {
+                kind: TrapKind::Contract,
+                message,
+                fuel,
+            }),
+        },
+    }
+}
+
 /// Whether a metric's name and key are what the contract allows.
 pub fn check_metric(metric: &Metric) -> Result<(), String> {
     let name = metric.name.as_bytes();
@@ -195,7 +218,8 @@ pub fn reason(text: &str) -> Arc<str> {
 }
 
 /// How a call into a plugin ended when it did not return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TrapKind {
     /// A WebAssembly trap: a panic, unreachable code, an access out of bounds, a stack overflow …
     Trap,

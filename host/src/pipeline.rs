@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::capsule::{Keeper, Memory};
 use crate::closer::Closer;
 use crate::completion::{self, Action};
-use crate::config::{self, Completion, Config};
+use crate::config::{self, CapsuleMode, Completion, Config};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::handover::Left;
 use crate::progress::Progress;
-use crate::report::{Ending, Report, Written, status};
-use crate::request::{Names, Request, RequestError};
+use crate::report::{Ending, Report, Written, chain, status};
+use crate::request::{self, Names, Request, RequestError};
 use crate::router::{Router, SealedAll};
 use crate::runtime::{GuestContext, Plugin};
 use crate::shadow::{self, Comparing, Shadow};
@@ -29,6 +30,9 @@ const GRACE: Duration = Duration::from_millis(10);
 const FEED_GRACE: Duration = Duration::from_millis(20);
 /// How long before the hard end a request gives up on closing its destinations.
 const HARD_MARGIN: Duration = Duration::from_millis(50);
+
+/// What is there already may be all that was made of the same lines, or a part of it.
+const RUN_AGAIN: &str = "an earlier run of these lines may have written that, and may have been killed: look into it before anything is removed";
 
 /// What requests run with. Cheap to clone.
 #[derive(Clone)]
@@ -113,6 +117,8 @@ struct Run {
     unread: Option<u64>,
     /// Whether any were left.
     left: bool,
+    /// Lines that were not run again.
+    rest: Option<u64>,
     /// What another version does that runs along.
     comparing: Option<Comparing>,
 }
@@ -138,7 +144,7 @@ impl Run {
         let names = Names::of(&request, &host.cwd).map_err(invalid)?;
         names.written(&config).map_err(invalid)?;
         let digest = &plugin.id.digest;
-        let router = Router::new(
+        let mut router = Router::new(
             &host.storage,
             names.clone(),
             &config,
@@ -150,15 +156,19 @@ impl Run {
             // What it logs and emits goes nowhere.
             let mut quiet = Config::clone(&config);
             quiet.log_events_max = 0;
+            quiet.capsules = CapsuleMode::Off;
             let (quiet, stop) = (Arc::new(quiet), Arc::default());
-            shadow::start(
-                shadow,
-                shop(&shadow.plugin, &request, quiet, deadline, stop),
-            )
+            let mut shop = shop(&shadow.plugin, &request, quiet, deadline, stop);
+            // Just made, so nobody else has it.
+            if let Some(guest) = Arc::get_mut(&mut shop.guest) {
+                guest.reads_only = true;
+            }
+            shadow::start(shadow, shop)
         });
         let (beside, comparing) = beside.unzip();
         let mut shop = shop(plugin, &request, config, deadline, stop);
         shop.beside = beside;
+        router.keeper.clone_from(&shop.keeper);
         let shop = Arc::new(shop);
         let closer = Closer::new(shop.clone());
         Ok(Run {
@@ -172,6 +182,7 @@ impl Run {
             beginning: None,
             unread: Some(0),
             left: false,
+            rest: None,
             comparing,
         })
     }
@@ -218,9 +229,26 @@ impl Run {
         {
             completion::complete(storage, pointer, None, Action::Delete).await?;
         }
-        match prepared.read_to_end {
-            true => completion::complete(storage, &source.url, etag, action).await,
-            false => Ok(()),
+        if prepared.read_to_end {
+            completion::complete(storage, &source.url, etag, action.clone()).await?;
+            self.complete_beside(action).await;
+        }
+        Ok(())
+    }
+
+    /// What stands beside an object of faulted lines goes where that goes. Nobody needs it any more, so that it stays
+    /// is told and no failure.
+    async fn complete_beside(&mut self, action: Action) {
+        let source = &self.request.source;
+        if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
+            return;
+        }
+        let (storage, left) = (&self.host.storage, self.rest.is_some());
+        let completed = completion::complete_beside(storage, &source.url, &action, left).await;
+        if let Err(error) = completed {
+            let what = chain(&error);
+            tracing::warn!(request = %self.request.id, "{what}");
+            self.router.errors.add(&what);
         }
     }
 
@@ -276,6 +304,13 @@ impl Run {
         if dropped > 0 {
             tracing::warn!(request = %self.request.id, "{dropped} log events of the plugin were dropped (log_events_max)");
         }
+        if let Some(keeper) = &self.shop.keeper {
+            let counts = keeper.counts();
+            if let Some(left_out) = counts.left_out() {
+                tracing::warn!(request = %self.request.id, "{left_out}");
+            }
+            report.capsules = Some(counts);
+        }
         let stopped = matches!(reason, Some(Reason::Fatal(_) | Reason::Systemic(_)));
         let ending = Ending {
             unread: self.left,
@@ -285,6 +320,7 @@ impl Run {
         report.counts = self.router.counts;
         report.status = status(&report.counts, ending);
         report.unread = self.unread;
+        report.rest = self.rest.filter(|_| error.is_none());
         report.batches = self.router.batches;
         report.bytes = self.router.bytes;
         report.traps = self.router.traps;
@@ -295,6 +331,10 @@ impl Run {
         if let Some(error) = error {
             report.plugin_failed = matches!(error, Error::Plugin { .. });
             report.fail_with(&error, ending);
+            if self.request.source.redrive.is_some() && matches!(error, Error::AlreadyExists { .. })
+            {
+                report.errors.add(RUN_AGAIN);
+            }
         }
     }
 }
@@ -306,9 +346,11 @@ fn shop(
     deadline: Deadline,
     stop: Arc<Stop>,
 ) -> Shop {
+    let guest = Arc::new(guest_context(plugin, request, &config, deadline));
     Shop {
         plugin: plugin.clone(),
-        guest: Arc::new(guest_context(plugin, request, &config, deadline)),
+        keeper: Keeper::new(&config, plugin, &guest),
+        guest,
         poison: Poison::new(config.trap_ratio_max, config.trap_lines_min),
         config,
         stop,
@@ -335,5 +377,8 @@ fn guest_context(
     guest.started_at = u64::try_from(request.started_at.timestamp_millis()).unwrap_or(0);
     guest.attributes.clone_from(&request.attributes);
     guest.settings = Arc::new(config.settings.clone());
+    if config.capsules != CapsuleMode::Off {
+        guest.answers = Memory::Kept;
+    }
     guest
 }

@@ -1,14 +1,18 @@
 //! Lines through a plugin at its author's desk: the whole life of a request, with all that it writes kept in memory.
 
+pub mod costs;
+pub mod sample;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::body::Body;
-use crate::config::{Completion, Config};
+use crate::config::{CapsuleMode, Completion, Config};
 use crate::pipeline::{self, Host};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -29,6 +33,8 @@ pub struct Rehearsal {
     pub outputs: BTreeMap<String, Bytes>,
     /// The lines that were not (wholly) processed, in line order.
     pub faults: Vec<Faulted>,
+    /// How long the request took, to the microsecond, without reading back what it wrote.
+    pub time: Duration,
 }
 
 /// A line that was not (wholly) processed.
@@ -68,6 +74,20 @@ impl Rehearsal {
         lines: Bytes,
         stop: Arc<Stop>,
     ) -> Result<Self> {
+        let request = Request::with_body(name, Body::bytes(lines));
+        Self::of(plugin, config, request, stop).await
+    }
+
+    /// The same with a request that says more; its lines come with it.
+    ///
+    /// # Errors
+    /// What was written cannot be read back. What goes wrong in the request itself is in the report.
+    pub async fn of(
+        plugin: &Plugin,
+        config: &Config,
+        request: Request,
+        stop: Arc<Stop>,
+    ) -> Result<Self> {
         let base = format!("memory://rehearsal/{}", uuid::Uuid::new_v4());
         let storage = Storage::new();
         let host = Host {
@@ -76,14 +96,15 @@ impl Rehearsal {
             progress: Arc::new(Progress::default()),
             cwd: "/".into(),
         };
-        let request = Request::with_body(name, Body::bytes(lines));
+        let start = Instant::now();
         let report = pipeline::run(&host, plugin, request, stop).await;
-        let read = Self::read(&storage, report).await;
+        let time = start.elapsed();
+        let read = Self::read(&storage, report, time).await;
         forget(&storage, &base).await?;
         read
     }
 
-    async fn read(storage: &Storage, report: Report) -> Result<Self> {
+    async fn read(storage: &Storage, report: Report, time: Duration) -> Result<Self> {
         let written = &report.written;
         let mut outputs = BTreeMap::new();
         if let Some(url) = &written.destination {
@@ -102,6 +123,7 @@ impl Rehearsal {
             report,
             outputs,
             faults,
+            time,
         })
     }
 }
@@ -117,6 +139,7 @@ fn in_memory(config: &Config, base: &str) -> Config {
         *url = format!("{base}/routes/{route}/$SourceName");
     }
     config.completion = Completion::Keep;
+    config.capsules = CapsuleMode::Off;
     config
 }
 

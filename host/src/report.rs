@@ -48,6 +48,9 @@ pub struct Report {
     pub counts: Counts,
     /// Lines that were never loaded and are handed over; `null`: not known, as they were never read.
     pub unread: Option<u64>,
+    /// Lines in the object of what was not run again: they were not chosen, or there was no time for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<u64>,
     /// Batches that were run.
     pub batches: u64,
     /// Bytes in them.
@@ -62,6 +65,9 @@ pub struct Report {
     /// What a version did that ran along.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Box<Comparison>>,
+    /// Failures that were kept, and those that were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capsules: Option<CapsuleCounts>,
     /// The plugin failed the request as a whole.
     #[serde(skip)]
     pub plugin_failed: bool,
@@ -90,12 +96,14 @@ impl Report {
             written: Written::default(),
             counts: Counts::default(),
             unread: Some(0),
+            rest: None,
             batches: 0,
             bytes: 0,
             traps: 0,
             plugin,
             plugin_failure: None,
             shadow: None,
+            capsules: None,
             plugin_failed: false,
             remedy: None,
             fuel: 0,
@@ -166,6 +174,9 @@ pub struct Written {
     /// The pointer to what was never read.
     #[serde(rename = "ResumeURL", skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    /// Of lines that were to be run again: those that were not.
+    #[serde(rename = "RestURL", skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
 }
 
 /// The books: every loaded line is in exactly one of the others, `partial_retries` apart.
@@ -240,6 +251,39 @@ pub fn status(counts: &Counts, ending: Ending) -> String {
         "ok".to_owned()
     } else {
         applies.join("|")
+    }
+}
+
+/// Failures that have a capsule, and those that have none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CapsuleCounts {
+    /// Capsules written.
+    pub kept: u64,
+    /// Left out: more than `capsules_max`.
+    pub beyond_max: u64,
+    /// Left out: larger than `capsule_bytes_max`.
+    pub too_large: u64,
+    /// Left out: the failure did not come again in a fresh instance, or there was no time to see.
+    pub not_reproduced: u64,
+    /// Left out: the plugin was out of time, which no replay brings back.
+    pub timed_out: u64,
+}
+
+impl CapsuleCounts {
+    /// Why failures have no capsule, for a person.
+    pub fn left_out(&self) -> Option<String> {
+        let reasons = [
+            (self.beyond_max, "more than capsules_max"),
+            (self.too_large, "larger than capsule_bytes_max"),
+            (self.not_reproduced, "not seen again in a fresh instance"),
+            (self.timed_out, "out of time, which cannot be replayed"),
+        ];
+        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<_> = reasons
+            .map(|(count, why)| format!("{count} {why}"))
+            .collect();
+        (!reasons.is_empty()).then(|| format!("failures without a capsule: {}", reasons.join(", ")))
     }
 }
 
@@ -418,6 +462,41 @@ enum Series {
     Samples(Box<Distribution>),
 }
 
+impl Series {
+    fn measured(&self) -> Measured {
+        match self {
+            Series::Count(sum) => Measured::Count(*sum),
+            Series::Samples(samples) => {
+                let sketch = &samples.sketch;
+                Measured::Samples {
+                    count: sketch.count() as u64,
+                    min: sketch.min().unwrap_or_default(),
+                    max: sketch.max().unwrap_or_default(),
+                    mean: sketch.sum().unwrap_or_default() / sketch.count().max(1) as f64,
+                }
+            }
+        }
+    }
+}
+
+/// What a series says, without percentiles, which are estimates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Measured {
+    /// The sum of counts.
+    Count(i64),
+    /// A summary of samples.
+    Samples {
+        /// How many.
+        count: u64,
+        /// The smallest.
+        min: f64,
+        /// The largest.
+        max: f64,
+        /// Their mean.
+        mean: f64,
+    },
+}
+
 impl Metrics {
     /// Adds one metric. Beyond 1 000 series only known ones are kept; how many were left out is counted.
     pub fn add(&mut self, metric: &Metric) {
@@ -456,6 +535,14 @@ impl Metrics {
             Measure::Sample(_) => Series::Samples(Box::default()),
         };
         add(keys.entry(metric.key.clone()).or_insert(empty));
+    }
+
+    /// Every series: name, key, and what was measured.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Measured)> {
+        self.series.iter().flat_map(|(name, keys)| {
+            keys.iter()
+                .map(|(key, series)| (name.as_str(), key.as_str(), series.measured()))
+        })
     }
 
     /// How many values were left out because there were too many series.

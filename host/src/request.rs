@@ -13,6 +13,7 @@ mod place;
 mod template;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,9 @@ use thiserror::Error;
 use crate::body::Body;
 use crate::config::mask_secrets;
 use crate::outlet::Outlet;
+use crate::redrive::Redrive;
 
-use name::Parts;
+use name::{Parts, rest_name};
 use place::{Place, file_path, split_scheme};
 
 pub use names::Names;
@@ -33,6 +35,7 @@ pub(crate) use template::keeps_attempt;
 
 const POINTER_SUFFIX: &str = ".resume.json";
 const SIDECAR_SUFFIX: &str = ".faults.ndjson";
+const CAPSULES_SUFFIX: &str = ".capsules.ndjson";
 /// No object is larger; a larger number is a damaged pointer.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
@@ -108,6 +111,7 @@ impl Request {
                 first_line: 1,
                 pointer: None,
                 body: None,
+                redrive: None,
             },
         }
     }
@@ -193,6 +197,8 @@ pub struct Source {
     pub pointer: Option<String>,
     /// The lines themselves, where they come with the request; `url` is then no more than a name.
     pub body: Option<Body>,
+    /// Of an object of faulted lines: those that are run again.
+    pub redrive: Option<Arc<Redrive>>,
 }
 
 /// A range of bytes of a source.
@@ -285,9 +291,9 @@ pub fn is_pointer(url: &str) -> bool {
     url.ends_with(POINTER_SUFFIX)
 }
 
-/// Whether `url` is the list of faults beside an object, by its name: no source of lines.
+/// Whether `url` is what is said of faults beside an object, by its name: no source of lines.
 pub fn is_sidecar(url: &str) -> bool {
-    url.ends_with(SIDECAR_SUFFIX)
+    url.ends_with(SIDECAR_SUFFIX) || url.ends_with(CAPSULES_SUFFIX)
 }
 
 /// The resume pointer of a request whose retry object is, or would be, `retry_url`.
@@ -295,9 +301,25 @@ pub fn pointer(retry_url: &str) -> String {
     format!("{retry_url}{POINTER_SUFFIX}")
 }
 
+/// What may stand beside the object `url` and is about it: its faults file, and capsules of failures.
+pub(crate) fn beside(url: &str) -> [String; 2] {
+    [sidecar(url), capsules(url)]
+}
+
 /// The list of faults that stands beside the object `url`.
 pub fn sidecar(url: &str) -> String {
     format!("{url}{SIDECAR_SUFFIX}")
+}
+
+/// The capsules that stand beside the object `url`.
+pub fn capsules(url: &str) -> String {
+    format!("{url}{CAPSULES_SUFFIX}")
+}
+
+/// The object that holds what was not run again of the object `url`: `a-rest1-retry02.csv` for `a-retry02.csv`.
+pub(crate) fn rest_of(url: &str) -> String {
+    let name = url.rfind('/').map_or(0, |slash| slash + 1);
+    format!("{}{}", &url[..name], rest_name(&url[name..]))
 }
 
 /// The attempt that the name at the end of `url` tells: 0 without a `-retryNN` in it.

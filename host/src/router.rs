@@ -6,13 +6,15 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::batch::line_span;
+use crate::batch::{Batch, count_lines, line_span};
+use crate::capsule::{Capture, Ended, Keeper};
 use crate::config::Config;
 use crate::destination::{Destination, Published, Sealed};
 use crate::error::{Error, Result};
 use crate::outcome::{Fate, Fault, FaultKind, Outcome, Output, fate, unknown_route};
 use crate::outlet::Outlet;
 use crate::progress::Progress;
+use crate::redrive::{Redrive, Rest};
 use crate::report::{Counts, Distribution, Errors, Metrics, Written};
 use crate::request::{self, Names, Request};
 use crate::spool::{Record, Spool};
@@ -36,8 +38,17 @@ pub struct Router {
     routes: BTreeSet<String>,
     outputs: BTreeMap<String, Destination>,
     faults: BTreeMap<Place, FaultSink>,
+    /// Lines that are run again are told by where they are from.
+    redrive: Option<Arc<Redrive>>,
+    /// What of them was not run.
+    rest: Option<Rest>,
     /// Corrupt lines from the first that trapped on, until it is known that the plugin is not at fault.
     held: Spool,
+    /// Capsules of the same time, likewise.
+    held_capsules: Spool,
+    capsules: BTreeMap<Place, Destination>,
+    /// Makes capsules.
+    pub keeper: Option<Arc<Keeper>>,
     /// The last line that was copied unread has not ended.
     torn: bool,
     /// The books.
@@ -89,6 +100,13 @@ pub struct FaultRow<'a> {
     pub attempt: u32,
     /// Digest of the plugin.
     pub plugin: &'a str,
+    /// How many lines of the object it is about, where a remainder is several.
+    #[serde(skip_serializing_if = "is_one")]
+    pub lines: usize,
+}
+
+fn is_one(lines: &usize) -> bool {
+    *lines == 1
 }
 
 /// All objects of a request, complete where they will be, but not visible yet.
@@ -105,6 +123,7 @@ enum Kind {
     Retry,
     Failed,
     Pointer,
+    Rest,
 }
 
 impl Router {
@@ -132,7 +151,12 @@ impl Router {
             routes,
             outputs: BTreeMap::new(),
             faults: BTreeMap::new(),
+            redrive: request.source.redrive.clone(),
+            rest: None,
             held: Spool::default(),
+            held_capsules: Spool::default(),
+            capsules: BTreeMap::new(),
+            keeper: None,
             torn: false,
             counts: Counts::default(),
             metrics: Metrics::default(),
@@ -167,16 +191,20 @@ impl Router {
                 let span = line_span(&ends, fault.line);
                 let line = done.batch.first_line + fault.line as u64;
                 let offset = done.batch.offset + span.start as u64;
+                let (line, offset) = self.origin(line, offset);
                 self.fault(line, offset, &done.batch.bytes()[span], fault)
                     .await?;
             }
+        }
+        for capture in done.captures {
+            self.keep(&done.batch, capture).await?;
         }
         self.emit(&done.outcome).await?;
         Ok(done.outcome.partials)
     }
 
     /// Blames all lines of a batch that was never finished.
-    pub async fn abandon(&mut self, batch: Arc<crate::batch::Batch>, reason: &str) -> Result<()> {
+    pub async fn abandon(&mut self, batch: Arc<Batch>, reason: &str) -> Result<()> {
         let mut outcome = Outcome::default();
         outcome.blame(
             0..batch.lines,
@@ -190,6 +218,7 @@ impl Router {
             fuel: 0,
             traps: 0,
             time,
+            captures: Vec::new(),
         })
         .await?;
         Ok(())
@@ -228,6 +257,13 @@ impl Router {
         Destination::create(&self.storage, &url).await
     }
 
+    /// Number and offset of a line in the source that it is from.
+    fn origin(&self, line: u64, offset: u64) -> (u64, u64) {
+        let redrive = self.redrive.as_ref();
+        let origin = redrive.and_then(|redrive| redrive.origin(line));
+        origin.unwrap_or((line, offset))
+    }
+
     fn fate(&self, kind: FaultKind) -> Fate {
         fate(kind, self.attempt, self.config.max_retries)
     }
@@ -248,7 +284,8 @@ impl Router {
             return self.held.end();
         }
         let kind = kind_of(fate, fault.remainder.is_some());
-        self.write_row(place_of(fate), &record, kind).await?;
+        let lines = count_lines(rest).max(1);
+        self.write_row(place_of(fate), &record, kind, lines).await?;
         self.write_line(place_of(fate), rest).await
     }
 
@@ -269,6 +306,7 @@ impl Router {
         offset: u64,
         bytes: &mut mpsc::Receiver<Vec<u8>>,
     ) -> Result<Option<Spool>> {
+        let (line, offset) = self.origin(line, offset);
         let reason = format!(
             "the line is longer than line_bytes_max = {}",
             self.config.line_bytes_max
@@ -316,7 +354,8 @@ impl Router {
         if held {
             self.held.append(spool)?;
         } else {
-            self.write_row(Place::Corruption, record, "corrupt").await?;
+            self.write_row(Place::Corruption, record, "corrupt", 1)
+                .await?;
             spool.rewind()?;
             spool.next_record()?;
             while let Some(piece) = spool.next_bytes()? {
@@ -348,6 +387,11 @@ impl Router {
 
     /// Settles the lines that trapped: they are corrupt, or are retried where the plugin is at fault.
     pub async fn settle(&mut self, systemic: bool) -> Result<()> {
+        let trapped = match systemic {
+            true => FaultKind::Retry,
+            false => FaultKind::Corrupt,
+        };
+        self.settle_capsules(place_of(self.fate(trapped))).await?;
         let mut held = std::mem::take(&mut self.held);
         held.rewind()?;
         while let Some(record) = held.next_record()? {
@@ -358,7 +402,7 @@ impl Router {
                 self.count(fate_now, false);
             }
             let kind = kind_of(fate_now, false);
-            self.write_row(place_of(fate_now), &record, kind).await?;
+            self.write_row(place_of(fate_now), &record, kind, 1).await?;
             let mut last = b'\n';
             while let Some(bytes) = held.next_bytes()? {
                 last = bytes.last().copied().unwrap_or(last);
@@ -369,6 +413,52 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    /// Keeps a failure beside the lines that it is about. Those of a trap wait for the same verdict as they do.
+    async fn keep(&mut self, batch: &Batch, capture: Capture) -> Result<()> {
+        let trapped = matches!(capture.ended, Ended::Trap { .. });
+        let fate = self.fate(capture.ended.blames());
+        let Some(json) = self
+            .keeper
+            .as_ref()
+            .and_then(|keeper| keeper.line(batch, capture))
+        else {
+            return Ok(());
+        };
+        if !trapped {
+            return self.write_capsule(place_of(fate), &json).await;
+        }
+        self.held_capsules.begin(&Record {
+            line: 0,
+            offset: 0,
+            reason: String::new(),
+            trapped,
+        })?;
+        self.held_capsules.bytes(&json)?;
+        self.held_capsules.end()
+    }
+
+    async fn settle_capsules(&mut self, place: Place) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held_capsules);
+        held.rewind()?;
+        while held.next_record()?.is_some() {
+            while let Some(json) = held.next_bytes()? {
+                self.write_capsule(place, &json).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_capsule(&mut self, place: Place, json: &[u8]) -> Result<()> {
+        if !self.capsules.contains_key(&place) {
+            let url = request::capsules(&self.url(place)?);
+            let destination = Destination::create(&self.storage, &url).await?;
+            self.capsules.insert(place, destination);
+        }
+        let destination = self.capsules.get_mut(&place);
+        let destination = destination.expect("it was just put there");
+        destination.write(json).await
     }
 
     /// Copies lines that were never loaded to the retry object, as they are, maybe in parts.
@@ -385,7 +475,18 @@ impl Router {
         }
     }
 
-    async fn write_row(&mut self, place: Place, record: &Record, kind: &str) -> Result<()> {
+    /// What was not run again becomes visible with all else.
+    pub fn put_rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    async fn write_row(
+        &mut self,
+        place: Place,
+        record: &Record,
+        kind: &str,
+        lines: usize,
+    ) -> Result<()> {
         let row = FaultRow {
             line: record.line,
             offset: record.offset,
@@ -393,6 +494,7 @@ impl Router {
             reason: &record.reason,
             attempt: self.attempt,
             plugin: &self.digest.clone(),
+            lines,
         };
         let mut json = serde_json::to_vec(&row).expect("a row is plain data");
         json.push(b'\n');
@@ -421,11 +523,7 @@ impl Router {
 
     async fn sink(&mut self, place: Place) -> Result<&mut FaultSink> {
         if !self.faults.contains_key(&place) {
-            let url = match place {
-                Place::Corruption => self.names.corruption(&self.config),
-                Place::Again => self.names.retry_or_failed(&self.config),
-            };
-            let url = url.map_err(named)?;
+            let url = self.url(place)?;
             let lines = Destination::create(&self.storage, &url).await?;
             let sink = FaultSink {
                 url,
@@ -435,6 +533,14 @@ impl Router {
             self.faults.insert(place, sink);
         }
         Ok(self.faults.get_mut(&place).expect("it was just put there"))
+    }
+
+    fn url(&self, place: Place) -> Result<String> {
+        let url = match place {
+            Place::Corruption => self.names.corruption(&self.config),
+            Place::Again => self.names.retry_or_failed(&self.config),
+        };
+        url.map_err(named)
     }
 
     fn add_progress(&self, before: Counts) {
@@ -460,6 +566,8 @@ impl Router {
             Kind::Retry
         };
         let mut open = Vec::new();
+        let capsules = std::mem::take(&mut self.capsules).into_values();
+        open.extend(capsules.map(|capsules| (Kind::Sidecar, capsules)));
         for (place, sink) in std::mem::take(&mut self.faults) {
             open.extend(sink.sidecar.map(|sidecar| (Kind::Sidecar, sidecar)));
             let kind = if place == Place::Corruption {
@@ -481,6 +589,11 @@ impl Router {
             let mut destination = Destination::create_verbatim(&self.storage, &url).await?;
             destination.write(pointer).await?;
             open.push((Kind::Pointer, destination));
+        }
+        // Last: where it stands, everything else does.
+        if let Some(rest) = self.rest.take() {
+            open.extend(rest.rows.map(|rows| (Kind::Sidecar, rows)));
+            open.push((Kind::Rest, rest.lines));
         }
         let sealing = open.into_iter().map(async |(kind, destination)| {
             let sealed = destination.seal().await;
@@ -511,8 +624,15 @@ impl Router {
                 sidecar.abort().await;
             }
         }
-        for (_, destination) in std::mem::take(&mut self.outputs) {
+        let others = std::mem::take(&mut self.outputs).into_values();
+        for destination in others.chain(std::mem::take(&mut self.capsules).into_values()) {
             destination.abort().await;
+        }
+        if let Some(rest) = self.rest.take() {
+            rest.lines.abort().await;
+            if let Some(rows) = rest.rows {
+                rows.abort().await;
+            }
         }
     }
 }
@@ -548,6 +668,7 @@ impl SealedAll {
                 Kind::Retry => written.retry = Some(url),
                 Kind::Failed => written.failed = Some(url),
                 Kind::Pointer => written.resume = Some(url),
+                Kind::Rest => written.rest = Some(url),
             }
         }
         Ok(written)

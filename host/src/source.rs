@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::redrive::Sifted;
 use crate::request;
 use crate::storage::{Location, Meta, Storage};
 
@@ -41,6 +42,22 @@ enum Reader {
     File(File),
     /// Everything else.
     Stream(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+impl Reader {
+    fn into_stream(
+        self,
+        location: &Location,
+        progress: &Arc<Progress>,
+    ) -> Pin<Box<dyn AsyncRead + Send>> {
+        match self {
+            Reader::File(file) => {
+                let file = tokio::fs::File::from_std(file);
+                Box::pin(counted(file, location, progress))
+            }
+            Reader::Stream(stream) => stream,
+        }
+    }
 }
 
 /// How long a read may wait for bytes.
@@ -116,7 +133,11 @@ impl Source {
                 url: location.shown(),
             });
         }
-        let Opened { reader, etag } = opened;
+        let Opened { mut reader, etag } = opened;
+        if let Some(redrive) = &source.redrive {
+            let whole = reader.into_stream(&location, &progress);
+            reader = Reader::Stream(Box::pin(Sifted::new(whole, redrive)));
+        }
         Ok(Source {
             location,
             reader,
@@ -135,6 +156,21 @@ impl Source {
             Reader::File(file) => read_file(file, space, &self.progress),
             Reader::Stream(stream) => self.runtime.block_on(read_stream(stream, space, wait)),
         };
+        read.map_err(|error| Error::from_io(self.location.url(), error))
+    }
+
+    /// Reads into `space` from async code; 0: the source has ended.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub async fn read_some(&mut self, space: &mut [u8]) -> Result<usize> {
+        let reader = std::mem::replace(
+            &mut self.reader,
+            Reader::Stream(Box::pin(tokio::io::empty())),
+        );
+        let mut stream = reader.into_stream(&self.location, &self.progress);
+        let read = stream.read(space).await;
+        self.reader = Reader::Stream(stream);
         read.map_err(|error| Error::from_io(self.location.url(), error))
     }
 

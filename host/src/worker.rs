@@ -1,14 +1,17 @@
 //! Keeps an instance and runs batches in it; after a trap it halves the batch until the poison lines stand alone.
 
+mod capture;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::capsule::{Capture, Keeper, Recorded};
 use crate::config::Config;
 use crate::outcome::{self, Failure, Fault, FaultKind, Outcome, Trap, TrapKind};
-use crate::runtime::{Call, GuestContext, Instance, Plugin};
+use crate::runtime::{Call, GuestContext, Instance, Plugin, Returned};
 use crate::shadow::Beside;
 use crate::stop::{Reason, Stop};
 
@@ -25,6 +28,8 @@ pub struct Done {
     pub traps: u64,
     /// How long it took.
     pub time: Duration,
+    /// Failures to be kept, in no order.
+    pub captures: Vec<Capture>,
 }
 
 /// What the workers of one request share.
@@ -43,6 +48,8 @@ pub struct Shop {
     pub opener: Mutex<Option<Instance>>,
     /// Another version that runs along.
     pub beside: Option<Beside>,
+    /// Keeps failures.
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 impl Shop {
@@ -118,12 +125,14 @@ impl Poison {
 pub struct Worker {
     shop: Arc<Shop>,
     instance: Option<Instance>,
+    /// Batches until its place is taken by a fresh one.
+    batches_left: u64,
 }
 
 /// Lines of a batch that are still to be run.
 struct Part {
     lines: Range<usize>,
-    /// A half of something that trapped: it gets an instance of its own.
+    /// Of something that trapped: it gets an instance of its own.
     half: Option<Half>,
     /// The other half is clean, so this one traps for sure: it is halved without being run whole.
     traps: bool,
@@ -133,6 +142,17 @@ struct Part {
 enum Half {
     Left,
     Right,
+    /// All of it, a line that trapped in a used instance.
+    Whole,
+}
+
+/// How one call ended.
+struct Called {
+    /// Checked against the contract.
+    returned: Returned<Outcome>,
+    fuel: u64,
+    /// What the host answered, if the instance was fresh.
+    fresh: Option<Recorded>,
 }
 
 /// A batch in the making.
@@ -141,6 +161,7 @@ struct Run<'a> {
     ends: Vec<usize>,
     parts: Vec<Part>,
     done: Done,
+    witness: Option<capture::Witness>,
 }
 
 impl Worker {
@@ -149,6 +170,7 @@ impl Worker {
         Worker {
             shop,
             instance: None,
+            batches_left: 0,
         }
     }
 
@@ -160,6 +182,7 @@ impl Worker {
     /// Runs a batch to its end: every line of it is processed or a fault when this returns.
     pub async fn run(&mut self, batch: &Arc<Batch>) -> Done {
         let start = Instant::now();
+        self.renew();
         let outcome = Outcome::default();
         let done = Done {
             batch: batch.clone(),
@@ -167,6 +190,7 @@ impl Worker {
             fuel: 0,
             traps: 0,
             time: Duration::ZERO,
+            captures: Vec::new(),
         };
         let whole = Part {
             lines: 0..batch.lines,
@@ -178,15 +202,29 @@ impl Worker {
             ends: Vec::new(),
             parts: vec![whole],
             done,
+            witness: self.shop.keeper.clone().map(capture::Witness::new),
         };
         while let Some(part) = run.parts.pop() {
             self.run_part(&mut run, part).await;
+        }
+        if let Some(witness) = run.witness.take() {
+            run.done.captures = self.capture(&mut run, witness).await;
         }
         run.done.time = start.elapsed();
         if let Some(beside) = &self.shop.beside {
             beside.offer(&run.done);
         }
         run.done
+    }
+
+    /// Drops the instance when it has had its batches.
+    fn renew(&mut self) {
+        if let Some(batches_max) = self.shop.config.instance_batches_max {
+            if self.batches_left == 0 {
+                (self.instance, self.batches_left) = (None, batches_max);
+            }
+            self.batches_left -= 1;
+        }
     }
 
     async fn run_part(&mut self, run: &mut Run<'_>, part: Part) {
@@ -209,13 +247,17 @@ impl Worker {
         let bytes = run.bytes(&part.lines);
         let call = self.shop.batch_call(bytes.len());
         let first_line = run.batch.first_line + part.lines.start as u64;
-        match self
+        let called = self
             .process(first_line, bytes, part.lines.len(), &call)
-            .await
-        {
-            Ok((Ok(outcome), fuel)) => self.commit(run, part, outcome, fuel),
-            Ok((Err(failure), fuel)) => self.fail(run, part, failure, fuel),
-            Err(trap) => self.trap(run, part, &trap),
+            .await;
+        if let Some(witness) = &mut run.witness {
+            witness.saw(&part.lines, &called);
+        }
+        let fuel = called.fuel;
+        match called.returned {
+            Ok(Ok(outcome)) => self.commit(run, part, outcome, fuel),
+            Ok(Err(failure)) => self.fail(run, part, failure, fuel),
+            Err(trap) => self.trap(run, part, &trap, called.fresh.is_some()),
         }
     }
 
@@ -226,26 +268,34 @@ impl Worker {
         bytes: &[u8],
         lines: usize,
         call: &Call,
-    ) -> Result<(Result<Outcome, Failure>, u64), Trap> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => Instance::start(&self.shop.plugin, &self.shop.guest, call).await?,
+    ) -> Called {
+        let fresh = self.instance.is_none();
+        let started = match self.instance.take() {
+            Some(instance) => Ok(instance),
+            None => Instance::start(&self.shop.plugin, &self.shop.guest, call).await,
         };
-        let returned = instance.process(first_line, bytes, call).await?;
+        let mut instance = match started {
+            Ok(instance) => instance,
+            Err(trap) => {
+                return Called {
+                    fuel: trap.fuel,
+                    returned: Err(trap),
+                    fresh: Some(Recorded::default()),
+                };
+            }
+        };
+        let returned = instance.process(first_line, bytes, call).await;
         let fuel = instance.fuel_used(call);
-        let broken = |message| Trap {
-            kind: TrapKind::Contract,
-            message,
+        let returned = outcome::settled(returned, lines, call.output_bytes_max, fuel);
+        let answers = instance.take_answers();
+        if returned.is_ok() {
+            self.instance = Some(instance);
+        }
+        Called {
+            returned,
             fuel,
-        };
-        let checked = match returned {
-            Ok(outcome) => Ok(outcome
-                .checked(lines, call.output_bytes_max)
-                .map_err(broken)?),
-            Err(failure) => Err(failure),
-        };
-        self.instance = Some(instance);
-        Ok((checked, fuel))
+            fresh: fresh.then_some(answers),
+        }
     }
 
     fn commit(&self, run: &mut Run<'_>, part: Part, outcome: Outcome, fuel: u64) {
@@ -293,7 +343,7 @@ impl Worker {
         }
     }
 
-    fn trap(&self, run: &mut Run<'_>, part: Part, trap: &Trap) {
+    fn trap(&self, run: &mut Run<'_>, part: Part, trap: &Trap, fresh: bool) {
         run.done.fuel += trap.fuel;
         if trap.kind == TrapKind::Cut {
             return run.blame(part.lines, FaultKind::Retry, &trap.to_string());
@@ -301,6 +351,13 @@ impl Worker {
         run.done.traps += 1;
         if part.lines.len() > 1 {
             return run.halve(part);
+        }
+        if !fresh && trap.kind != TrapKind::Time {
+            // What ran in it before may be what is wrong with it.
+            return run.parts.push(Part {
+                half: Some(Half::Whole),
+                ..part
+            });
         }
         // Time depends on the machine and on whom the plugin waits for: that is not the line's fault.
         let (kind, trapped) = match trap.kind {

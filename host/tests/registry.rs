@@ -98,6 +98,7 @@ impl Place {
             table_elements_max: config.table_elements_max,
             instances: 3 + TRIAL_INSTANCES,
             cache_dir: config.cache_dir.clone(),
+            grants: config.grants.clone(),
         });
         let host = Host {
             storage: Storage::new(),

@@ -132,7 +132,7 @@ fn check_needs_its_sample() {
     assert_eq!(outcome.exit, Some(2));
     assert_eq!(
         outcome.stderr,
-        "linemill: could not read the sample none.txt: No such file or directory (os error 2)\n"
+        "linemill: could not read the sample none.txt: none.txt does not exist\n"
     );
     let (outcome, said) = sample("sum", &[]);
     assert_eq!(outcome.exit, Some(0));

@@ -3,6 +3,9 @@
 //! `LINEMILL_TEST_BIN` (the binary) and `LINEMILL_TEST_PLUGINS` (a folder of `.wasm` files) say what is tested;
 //! without them both are built first.
 
+mod bench;
+mod capsules;
+mod cases;
 mod check;
 mod command_line;
 mod compile;
@@ -11,17 +14,24 @@ mod config;
 mod contract;
 mod deadlines;
 mod destinations;
+mod dev;
 mod entries;
 mod faults;
 mod forerunner;
 mod gcs;
+mod grants;
 mod instances;
 mod kill;
 mod lambda;
 mod languages;
+mod lookups;
 mod plugins;
 mod pointers;
 mod poison;
+mod projects;
+mod reasons;
+mod redrive;
+mod replay;
 mod s3;
 mod serve;
 mod signals;

@@ -750,3 +750,45 @@ fn plugins_configuration_and_reports_go_with_objects() {
     assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
     assert_eq!(outcome.report().0["Plugin"]["Name"], "unruly");
 }
+
+/// Corrupt lines of an object are looked at and run again; what they were in goes with its faults file.
+#[test]
+fn corrupt_lines_are_run_again() {
+    let place = place!();
+    place.put("in/a.txt", LINES);
+    everywhere(&place, "in/a.txt").run();
+    let faults = place.reached_by(Case::command(["faults"]));
+    let outcome = faults.source(&place.url("out/corruption/")).run();
+    assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
+    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    assert!(text.contains("1 corrupt: c\n"), "{text}");
+    assert!(text.contains("         2 | !corrupt c"), "{text}");
+
+    let case = everywhere(&place, "in/a.txt").redrive("csv-to-json");
+    for (completion, folder) in [("move", "out/retry/"), ("delete", "out/corruption/")] {
+        let again = case.clone().source(&place.url(folder));
+        let done = place.url("done");
+        let outcome = again
+            .args(["--completion", completion, "--move-to", &done])
+            .run();
+        assert_eq!(outcome.exit, Some(1), "{}", outcome.stderr);
+    }
+    let prefix = place.prefix();
+    let objects = place.objects();
+    let names: Vec<_> = objects
+        .keys()
+        .map(|name| name.replace(prefix, ""))
+        .collect();
+    let expected = [
+        "done/out/retry/in/a-retry01.txt",
+        "done/out/retry/in/a-retry01.txt.faults.ndjson",
+        "in/a.txt",
+        "out/corruption/in/a-retry01.txt",
+        "out/corruption/in/a-retry01.txt.faults.ndjson",
+        "out/corruption/out/retry/in/a-retry02.txt",
+        "out/corruption/out/retry/in/a-retry02.txt.faults.ndjson",
+        "out/destination/in/a.txt",
+        "side/in/a.txt",
+    ];
+    assert_eq!(names, expected);
+}

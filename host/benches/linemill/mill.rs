@@ -23,13 +23,13 @@ pub struct Job<'a> {
 
 impl Mill {
     /// An engine, threads, and where the plugins are.
-    pub fn new(plugins: PathBuf, cache_dir: PathBuf) -> Result<Self> {
-        let config = Config::default();
+    pub fn new(plugins: PathBuf, cache_dir: PathBuf, config: Config) -> Result<Self> {
         let runtime = Runtime::new(Limits {
             memory_bytes_max: config.memory_bytes_max,
             table_elements_max: config.table_elements_max,
             instances: config.concurrency.max(2) + 1,
             cache_dir: Some(cache_dir),
+            grants: config.grants,
         })?;
         let io = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

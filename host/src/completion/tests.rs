@@ -181,3 +181,51 @@ async fn a_check_refuses_and_does_nothing() {
         assert_eq!(place.names().await, ["a.csv", "b.csv"]);
     }
 }
+
+#[tokio::test]
+async fn what_stands_beside_goes_along() {
+    let moved = |place: &Place| Action::Move {
+        to_url: place.url("b"),
+    };
+    // what is to be done, whether lines are left, what is there afterwards
+    let table = [
+        ("keep", false, "a.capsules.ndjson,a.faults.ndjson,other"),
+        ("delete", false, "other"),
+        ("delete", true, "a.capsules.ndjson,other"),
+        ("move", false, "b.capsules.ndjson,b.faults.ndjson,other"),
+        ("move", true, "b.capsules.ndjson,b.faults.ndjson,other"),
+    ];
+    for (what, left, expected) in table {
+        for place in Place::each() {
+            let action = match what {
+                "keep" => Action::Keep,
+                "delete" => Action::Delete,
+                _ => moved(&place),
+            };
+            let done = complete_beside(&place.storage, &place.url("a"), &action, left).await;
+            assert!(done.is_ok(), "nothing is there: {done:?}");
+            for name in ["a.capsules.ndjson", "a.faults.ndjson", "other"] {
+                place.put(name, name).await.expect("put");
+            }
+            let done = complete_beside(&place.storage, &place.url("a"), &action, left).await;
+            assert!(done.is_ok(), "{what} {left}: {done:?}");
+            assert_eq!(place.names().await.join(","), expected, "{what} {left}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_takes_the_place_of_what_stands_beside_another() {
+    for place in Place::each() {
+        for name in ["a.faults.ndjson", "b.faults.ndjson"] {
+            place.put(name, name).await.expect("put");
+        }
+        let action = Action::Move {
+            to_url: place.url("b"),
+        };
+        let done = complete_beside(&place.storage, &place.url("a"), &action, false).await;
+        assert!(matches!(done, Err(Error::AlreadyExists { .. })), "{done:?}");
+        assert_eq!(place.text("b.faults.ndjson").await, "b.faults.ndjson");
+        assert_eq!(place.text("a.faults.ndjson").await, "a.faults.ndjson");
+    }
+}

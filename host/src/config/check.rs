@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use super::{Completion, Config, ConfigError, GIB, KIB, MIB, Problem};
 use crate::allowed::AllowedSources;
+use crate::capsule::Parts;
 use crate::request::{check_template, keeps_attempt};
 use crate::signature::PublicKey;
 
 /// The largest number that TOML can hold.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 /// Longer than anybody means to wait.
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(super) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -49,6 +50,9 @@ impl Config {
         self.check_choices(problems);
         self.check_templates(problems);
         self.check_collisions(problems);
+        for (name, message) in self.grants.problems() {
+            problems.add(name, message);
+        }
     }
 
     fn check_needs(&self, problems: &mut Problems) {
@@ -103,6 +107,11 @@ impl Config {
             ("batch_bytes_max", of(self.batch_bytes_max), bytes.clone()),
             ("batch_bytes", self.batch_bytes.and_then(of), bytes.clone()),
             ("batch_lines", self.batch_lines.and_then(of), count.clone()),
+            (
+                "instance_batches_max",
+                self.instance_batches_max,
+                count.clone(),
+            ),
             ("line_bytes_max", of(self.line_bytes_max), bytes.clone()),
             ("output_bytes_max", of(self.output_bytes_max), bytes.clone()),
             (
@@ -136,6 +145,12 @@ impl Config {
             ("plugin_poll_ms", Some(self.plugin_poll_ms), 0..=NUMBER_MAX),
             ("log_events_max", Some(self.log_events_max), 0..=NUMBER_MAX),
             ("log_bytes_max", of(self.log_bytes_max), 0..=MIB as u64),
+            ("capsules_max", Some(self.capsules_max), 0..=1_000_000),
+            (
+                "capsule_bytes_max",
+                of(self.capsule_bytes_max),
+                KIB as u64..=GIB as u64,
+            ),
             ("requests_max", of(self.requests_max), 1..=10_000),
             ("connections_max", of(self.connections_max), 1..=100_000),
             ("body_bytes_max", of(self.body_bytes_max), 1..=GIB as u64),
@@ -144,6 +159,7 @@ impl Config {
             ("grace_ms", Some(self.grace_ms), 0..=DAY_MS),
         ]
         .into_iter()
+        .chain(self.grants.ranges())
         .filter_map(|(name, value, range)| Some((name, value?, range)))
     }
 
@@ -175,6 +191,9 @@ impl Config {
                 "plugin_compiled",
                 "must be a file of this machine, not a URL",
             );
+        }
+        if let Err(problem) = Parts::parse(&self.capsule_redact) {
+            problems.add("capsule_redact", problem);
         }
         self.check_key(problems);
         self.check_serving(problems);
@@ -302,7 +321,8 @@ pub(crate) fn is_digest(text: &str) -> bool {
         .is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))
 }
 
-fn is_route_name(name: &str) -> bool {
+/// Whether a route can be called that.
+pub(crate) fn is_route_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()

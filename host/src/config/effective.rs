@@ -104,7 +104,20 @@ fn toml_key(name: &str) -> String {
 
 /// A scalar in JSON is one in TOML, but for one character that TOML wants escaped.
 fn toml_value(value: &Value) -> String {
-    value.to_string().replace('\u{7f}', "\\u007f")
+    match value {
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(toml_value).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| {
+                format!("{} = {}", toml_key(name), toml_value(value))
+            };
+            let fields: Vec<String> = fields.iter().map(field).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        scalar => scalar.to_string().replace('\u{7f}', "\\u007f"),
+    }
 }
 
 fn masked(name: &str, value: Value) -> Value {
@@ -115,7 +128,8 @@ fn masked(name: &str, value: Value) -> Value {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a value of that name is not to be shown.
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('-', "_");
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }

@@ -84,7 +84,7 @@ struct Entry {
 /// Precedence follows from where values come from, not from the order of the calls: defaults,
 /// file, environment, flags. Of two files, and of two flags of one name, the later one counts.
 /// Maps (`routes`, `settings`) are merged name by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// By name of the setting; an entry of a map is `map.name`.
     entries: BTreeMap<String, Entry>,
@@ -122,7 +122,7 @@ impl Layers {
     /// Takes the variables that begin with `LINEMILL_`.
     ///
     /// `LINEMILL_MAX_RETRIES` sets `max_retries`. An entry of a map is
-    /// `LINEMILL_SETTINGS_<NAME>` or `LINEMILL_ROUTES_<NAME>`, the name in lower case with `-` for
+    /// `LINEMILL_SETTINGS_<NAME>`, `LINEMILL_ROUTES_<NAME>` or `LINEMILL_GRANTS_<NAME>`, the name in lower case with `-` for
     /// each `__`: `LINEMILL_SETTINGS_API__KEY_ID` sets `settings.api-key_id`. A whole map is
     /// a JSON object in `LINEMILL_SETTINGS` or `LINEMILL_ROUTES`, for names that this cannot spell.
     pub fn env(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error};
 use serde_json::Value;
 
 /// Units of sizes, the longest names first. As in most tools a bare letter counts in 1024s.
@@ -112,6 +112,28 @@ pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
                 .ok_or_else(|| expected(A_LIST, value))
         }
         _ => Err(expected(A_LIST, value)),
+    })
+}
+
+/// A list of tables, or a text that holds it as JSON.
+pub(super) fn tables<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    const A_LIST: &str = "a list of tables, or a text that holds it as JSON";
+    read(from, |value| {
+        let list = match value {
+            Value::Null => return Ok(Vec::new()),
+            Value::String(text) if text.trim().is_empty() => return Ok(Vec::new()),
+            Value::String(text) => serde_json::from_str(text).ok(),
+            other => Some(other.clone()),
+        };
+        let Some(Value::Array(entries)) = list else {
+            return Err(expected(A_LIST, value));
+        };
+        let entry = |(at, entry)| {
+            serde_json::from_value(entry).map_err(|e| format!("is wrong in entry {}: {e}", at + 1))
+        };
+        entries.into_iter().enumerate().map(entry).collect()
     })
 }
 

@@ -37,7 +37,10 @@ pub(crate) struct Args {
 pub(crate) async fn compile(args: Args) -> Result<ExitCode> {
     let mut settings = Settings::few(args.config, args.set);
     settings.set_plugin(args.component.clone());
-    let config = settings.effective()?.config;
+    let mut config = settings.effective()?.config;
+    // They are of the machine that it will run on.
+    config.grants.env.clear();
+    config.grants.dirs.clear();
     let runtime = match args.native {
         true => engine(&config, 1)?,
         false => Runtime::portable(limits(&config, 1))?,

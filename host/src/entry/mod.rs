@@ -1,17 +1,28 @@
 //! Entry points: they translate between the outside and requests, and nothing else.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod config;
+pub(crate) mod dev;
+pub(crate) mod faulted;
+pub(crate) mod faults;
 pub(crate) mod lambda;
+pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod progress;
+pub(crate) mod project;
+pub(crate) mod quantile;
+pub(crate) mod redrive;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod settings;
+pub(crate) mod shown;
 pub(crate) mod sources;
 pub(crate) mod stops;
+pub(crate) mod test;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -43,12 +54,26 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the lines of sources through a plugin
     Run(run::Args),
+    /// Tell why lines were not processed: faults grouped by reason, with counts and samples
+    Faults(faults::Args),
+    /// Run corrupt, failed or retried lines again, and write what still fails
+    Redrive(redrive::Args),
     /// Run lines and events that come over HTTP
     Serve(serve::Args),
     /// Tell and change which version of the plugin a server runs
     Plugin(plugin::Args),
     /// Tell what a component is: whether it fits, what it imports, what its lines cost
     Check(check::Args),
+    /// Run recorded failures again: reproduce them, try a fix, make them smaller
+    Replay(replay::Args),
+    /// Begin a plugin: a folder that builds, tests and runs
+    New(new::Args),
+    /// Run the cases of a plugin, and show what differs
+    Test(test::Args),
+    /// Run a sample whenever the component changes, and show what it does on a local page
+    Dev(dev::Args),
+    /// Measure how fast lines are run, what each costs, and what that takes on Lambda
+    Bench(bench::Args),
     /// Compile a component ahead, for `plugin_compiled`
     Compile(compile::Args),
     /// Print the effective configuration, and where each value comes from
@@ -129,5 +154,6 @@ fn limits(config: &Config, requests: usize) -> Limits {
         // are tried out beside them.
         instances: (config.concurrency + 1) * requests + TRIAL_INSTANCES,
         cache_dir: config.cache_dir.clone(),
+        grants: config.grants.clone(),
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, bars: MultiProgress) -> Result<ExitCode> {
     let bar = !args.quiet && std::io::stderr().is_terminal();
     let found = sources::find(&storage, &args.sources, bar).await?;
     let range = range(&args, &found)?;
-    let mut printer = Printer::new(&args, &config)?;
+    let mut printer = Printer::new(args.report.as_ref(), args.quiet, &config)?;
 
     let cwd = std::env::current_dir().context("the working directory is gone")?;
     let host = Host {
@@ -124,7 +124,7 @@ async fn run_one(
     Some(report)
 }
 
-fn exit_code(report: &Report) -> u8 {
+pub(crate) fn exit_code(report: &Report) -> u8 {
     match report.status.as_str() {
         "ok" => ALL_PROCESSED,
         _ if report.is_error() => COULD_NOT_RUN,
@@ -133,7 +133,7 @@ fn exit_code(report: &Report) -> u8 {
 }
 
 /// Prints reports: JSON for programs, a line for people.
-struct Printer {
+pub(crate) struct Printer {
     file: Option<(PathBuf, File)>,
     /// Standard output is the plugin's, so reports go to stderr.
     output_is_stdout: bool,
@@ -141,22 +141,22 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(args: &Args, config: &Config) -> Result<Self> {
+    pub(crate) fn new(report: Option<&PathBuf>, quiet: bool, config: &Config) -> Result<Self> {
         let create = |path: &PathBuf| {
             let file = File::create(path)
                 .with_context(|| format!("could not write the report {}", path.display()));
             file.map(|file| (path.clone(), file))
         };
-        let file = args.report.as_ref().map(create).transpose()?;
+        let file = report.map(create).transpose()?;
         let output_is_stdout = config.destination_url.as_deref() == Some("-");
         Ok(Printer {
             file,
             output_is_stdout,
-            quiet: args.quiet,
+            quiet,
         })
     }
 
-    fn print(&mut self, report: &Report) -> Result<()> {
+    pub(crate) fn print(&mut self, report: &Report) -> Result<()> {
         let line = serde_json::to_string(report)?;
         if let Some((path, file)) = &mut self.file {
             writeln!(file, "{line}")
@@ -202,6 +202,7 @@ fn summary(report: &Report) -> String {
         ("lines to retry", &written.retry),
         ("failed lines", &written.failed),
         ("resume with", &written.resume),
+        ("not run again", &written.rest),
     ];
     for (what, url) in objects {
         if let Some(url) = url {

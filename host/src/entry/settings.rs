@@ -7,7 +7,7 @@ use clap::Args;
 use linemill::{Effective, Layers, Origin};
 
 /// Settings; each overrides the configuration file and `LINEMILL_…` variables.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// Configuration file, TOML or JSON [env: LINEMILL_CONFIG]
@@ -75,6 +75,17 @@ impl Settings {
         self.plugin = Some(plugin);
     }
 
+    /// The configuration file, where one was named.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let of_env = || std::env::var_os("LINEMILL_CONFIG").map(PathBuf::from);
+        self.config.clone().or_else(of_env)
+    }
+
+    /// For a configuration file that a command finds itself; one that was named stays.
+    pub(crate) fn set_file(&mut self, file: PathBuf) {
+        self.config.get_or_insert(file);
+    }
+
     /// For a setting that a command has a flag of its own for.
     pub(crate) fn set(&mut self, name: &str, value: Option<String>) {
         self.others
@@ -84,11 +95,7 @@ impl Settings {
     /// Puts the layers together: defaults, file, environment, flags.
     pub(crate) fn effective(&self) -> Result<Effective> {
         let mut layers = Layers::new();
-        let file = self
-            .config
-            .clone()
-            .or_else(|| std::env::var_os("LINEMILL_CONFIG").map(PathBuf::from));
-        if let Some(file) = file {
+        if let Some(file) = self.file() {
             layers.file(file)?;
         }
         let ours = std::env::vars_os().filter_map(|(name, value)| {

@@ -63,7 +63,7 @@ async fn size(storage: &Storage, url: &str) -> Option<u64> {
 }
 
 /// A prefix, or a pattern that is not the very name of a file.
-fn is_many(storage: &Storage, argument: &str) -> bool {
+pub(crate) fn is_many(storage: &Storage, argument: &str) -> bool {
     let web = argument.starts_with("http://") || argument.starts_with("https://");
     let pattern = !web && argument.contains(['*', '?', '[']);
     let file = || {

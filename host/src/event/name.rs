@@ -8,7 +8,7 @@ use super::field::shown;
 
 /// Bytes of a whole name: what S3 takes for a key, less what a base and suffixes need.
 const NAME_BYTES_MAX: usize = 800;
-/// Bytes of one part: file systems take 255, and `-retryNN` and `.faults.ndjson` come on top.
+/// Bytes of one part: file systems take 255, and `-retryNN` and `.capsules.ndjson` come on top.
 const PART_BYTES_MAX: usize = 200;
 /// Schemes whose names say where something can be had; lines that somebody sent are not from there.
 const PLACES: [&str; 3] = ["file", "http", "https"];

@@ -7,7 +7,9 @@ use super::{FEED_GRACE, Run};
 use crate::error::{Error, Result};
 use crate::feed::{Fed, Position};
 use crate::handover::{self, Left};
+use crate::redrive::Redrive;
 use crate::request::RequestError;
+use crate::stop::Reason;
 
 /// What was read and not loaded: where it begins, and how many lines it is.
 #[derive(Default)]
@@ -33,6 +35,13 @@ impl Run {
         let position = worked.position.lock();
         let position = position.expect("nothing panics while it is held").clone();
         self.request.source.etag.clone_from(&position.etag);
+        if let Some(redrive) = self.request.source.redrive.clone() {
+            let ended = matches!(worked.feeding, Feeding::Ended(Fed { all: true, .. }));
+            if ended && left.first.is_none() {
+                self.check_all_loaded(position.line)?;
+            }
+            return self.write_rest(&redrive).await;
+        }
         match worked.feeding {
             Feeding::Ended(Fed { all: true, .. }) if left.first.is_none() => {
                 self.check_all_loaded(position.line)?;
@@ -137,10 +146,45 @@ impl Run {
         Ok((Some(pointer.map_err(invalid)?.to_json()), false))
     }
 
+    /// Of lines that are run again nothing is pointed at: what was not run of their object is written on beside it.
+    async fn write_rest(&mut self, redrive: &Redrive) -> Result<(Option<Vec<u8>>, bool)> {
+        match self.shop.stop.reason() {
+            Some(Reason::Fatal(why)) => {
+                let hint = "all lines are as they were, to be run again when that is mended";
+                return Err(Error::unfit(why, hint));
+            }
+            Some(Reason::Systemic(why)) => {
+                let hint = "all lines are as they were; if they and not the plugin are at fault, set trap_ratio_max = 1";
+                return Err(Error::unfit(why, hint));
+            }
+            Some(Reason::Interrupted) | None => {}
+        }
+        let loaded = self.router.counts.loaded;
+        let Some(unread) = redrive.len().checked_sub(loaded) else {
+            let chosen = redrive.len();
+            return Err(self.unbalanced(&format!("{chosen} lines were to be run")));
+        };
+        if loaded == 0 {
+            return Err(Error::Timeout {
+                action: "run a line again; all is as it was".to_owned(),
+            });
+        }
+        self.left = unread > 0;
+        self.unread = Some(unread);
+        let source = &self.request.source;
+        if let Some(rest) = redrive.rest(&self.host.storage, source, loaded).await? {
+            self.rest = Some(rest.count);
+            self.router.put_rest(rest);
+        }
+        Ok((None, true))
+    }
+
     /// The reader has counted the lines too: both must have come to the same.
     fn check_all_loaded(&self, line: u64) -> Result<()> {
         let read = line - self.request.source.first_line;
-        match read == self.router.counts.loaded {
+        let redrive = self.request.source.redrive.as_ref();
+        let chosen = redrive.map_or(read, |redrive| redrive.len());
+        match read == self.router.counts.loaded && read == chosen {
             true => Ok(()),
             false => Err(self.unbalanced(&format!("{read} lines were read"))),
         }

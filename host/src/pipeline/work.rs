@@ -19,6 +19,10 @@ use crate::source::Source;
 use crate::stop::Reason;
 use crate::worker::Worker;
 
+/// Batches of a plugin that can ask servers grow no larger: after lines that it need not ask for, blank ones, say, a
+/// large batch would make one instance wait for all of its lines while the others have none.
+const ASKING_BYTES_MAX: usize = 4096;
+
 /// How reading and working ended.
 pub(super) struct Worked {
     /// Gives the feed back once reading has ended.
@@ -46,7 +50,11 @@ impl Run {
             .batch_lines
             .map(Size::Lines)
             .or(config.batch_bytes.map(Size::Bytes));
-        let sizing = Sizing::new(fixed, config.batch_bytes_max);
+        let bytes_max = match self.shop.plugin.asks() {
+            true => config.batch_bytes_max.min(ASKING_BYTES_MAX),
+            false => config.batch_bytes_max,
+        };
+        let sizing = Sizing::new(fixed, bytes_max);
         let stop = self.shop.stop.clone();
         let workers = (0..config.concurrency).map(|_| Worker::new(self.shop.clone()));
         let queue = Arc::new(Queue::new(

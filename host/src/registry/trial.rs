@@ -75,6 +75,7 @@ fn shop(plugin: &Plugin, config: &Arc<Config>) -> Shop {
         poison: Poison::new(0.0, 1),
         opener: Mutex::default(),
         beside: None,
+        keeper: None,
     }
 }
 

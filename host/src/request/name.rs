@@ -2,6 +2,7 @@
 
 const RETRY_MARK: &str = "-retry";
 const OFFSET_MARK: &str = "-at";
+const REST_MARK: &str = "-rest";
 /// Suffixes that wrap another one: the extension of `a.csv.gz` is `.csv.gz`.
 const CODECS: [&str; 2] = [".gz", ".zst"];
 
@@ -15,21 +16,40 @@ pub fn retry_name(last_segment: &str, attempt: u32) -> String {
     format!("{stem}{RETRY_MARK}{next:02}{extension}")
 }
 
+/// The name of the attempt `attempt`, from 1, over what `last_segment` names.
+pub(super) fn attempt_name(last_segment: &str, attempt: u32) -> String {
+    retry_name(last_segment, attempt.saturating_sub(1))
+}
+
+/// The name for what was not run again of `last_segment`: `-rest1` before `-retryNN` and the extension, then
+/// `-rest2`; it is of the same attempt.
+pub(super) fn rest_name(last_segment: &str) -> String {
+    let parts = Parts::of(last_segment);
+    let marked = parts.stem.rsplit_once(REST_MARK);
+    let (stem, before) = match marked.filter(|(_, number)| is_number(number)) {
+        Some((stem, number)) => (stem, number.parse::<u64>().unwrap_or(u64::MAX)),
+        None => (parts.stem, 0),
+    };
+    let next = before.saturating_add(1);
+    format!(
+        "{stem}{REST_MARK}{next}{}{}",
+        parts.retry(),
+        parts.extension
+    )
+}
+
 /// The name for the range of `last_segment` that begins at `offset`.
 pub(super) fn range_name(last_segment: &str, offset: u64) -> String {
-    let Parts {
-        stem,
-        digits,
-        extension,
-    } = Parts::of(last_segment);
-    let stem = match stem.rsplit_once(OFFSET_MARK) {
+    let parts = Parts::of(last_segment);
+    let stem = match parts.stem.rsplit_once(OFFSET_MARK) {
         Some((before, number)) if is_number(number) => before,
-        _ => stem,
+        _ => parts.stem,
     };
-    let retry = digits
-        .map(|digits| format!("{RETRY_MARK}{digits}"))
-        .unwrap_or_default();
-    format!("{stem}{OFFSET_MARK}{offset}{retry}{extension}")
+    format!(
+        "{stem}{OFFSET_MARK}{offset}{}{}",
+        parts.retry(),
+        parts.extension
+    )
 }
 
 /// A name taken apart: `stem`, then `-retry` and `digits` if there are any, then `extension`.
@@ -60,6 +80,13 @@ impl<'a> Parts<'a> {
             digits: None,
             extension,
         }
+    }
+
+    /// `-retryNN` as it stands in the name.
+    fn retry(&self) -> String {
+        self.digits
+            .map(|digits| format!("{RETRY_MARK}{digits}"))
+            .unwrap_or_default()
     }
 
     pub(super) fn attempt(&self) -> u32 {

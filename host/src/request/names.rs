@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::name::{range_name, retry_name};
+use super::name::{attempt_name, range_name, retry_name};
 use super::place::{Place, split_scheme};
 use super::template::{Macro, Piece, TemplateError, parse_template};
 use super::{POINTER_SUFFIX, Request, RequestError, pointer};
@@ -43,7 +43,9 @@ pub(crate) fn join(base: &str, path: &str) -> String {
 ///
 /// They are the source's own, but for a range. Its names must not meet those of the whole
 /// source, so `-at<offset>` is put before `-retryNN` and the extension; and the range that a
-/// resume pointer hands over is named after the pointer, which carries the attempt.
+/// resume pointer hands over is named after the pointer, which carries the attempt. Lines that are
+/// run again are named after the attempt that this is, so that `a.csv` of corrupt lines becomes
+/// `a-retry01.csv`, of what is corrupt still.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Names {
     id: String,
@@ -70,6 +72,10 @@ impl Names {
             .segments
             .pop()
             .ok_or_else(|| RequestError::Nameless(mask_secrets(logical)))?;
+        let name = match &source.redrive {
+            Some(_) => attempt_name(&name, request.attempt),
+            None => name,
+        };
         let here = Place::new("file", "", &cwd.to_string_lossy());
         Ok(Names {
             id: request.id.clone(),

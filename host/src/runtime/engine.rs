@@ -3,15 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::runtime::Handle;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::answers::Answers;
+use super::granted::Granted;
 use super::linker;
+use super::network::Network;
 use super::state::State;
 use super::threads::Threads;
+use crate::config::Grants;
 
+/// What runs plugins: its version decides what an instruction costs.
+pub const ENGINE: &str = "wasmtime 48";
 /// How much fuel a plugin burns before its thread looks up: seldom enough to cost nothing, often enough to stop a
 /// spinning plugin within a few milliseconds.
 pub(super) const YIELD_FUEL: u64 = 5_000_000;
@@ -33,6 +39,8 @@ pub struct Limits {
     pub instances: usize,
     /// Where compiled code is kept; `None`: in the user's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// What plugins may reach besides their lines.
+    pub grants: Grants,
 }
 
 /// The engine, what plugins may import, and the threads that they run on.
@@ -40,6 +48,10 @@ pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
     pub(super) limits: Limits,
+    /// Variables and folders.
+    pub(super) granted: Granted,
+    /// What answers HTTP requests, for all instances.
+    pub(super) answers: Arc<dyn Answers>,
     threads: Threads,
 }
 
@@ -47,7 +59,8 @@ impl Runtime {
     /// Sets the engine up.
     ///
     /// # Errors
-    /// When the machine cannot run it: no threads, or an engine configuration that this build does not support.
+    /// When the machine cannot run it: no threads, or an engine configuration that this build does not support; or
+    /// when something that is granted is not there.
     pub fn new(limits: Limits) -> Result<Arc<Self>> {
         Self::with(config(), limits)
     }
@@ -74,10 +87,13 @@ impl Runtime {
             tracing::warn!("no pooled instances, instances are allocated one by one: {error:#}");
             unpooled(config)
         })?;
-        let linker = linker::baseline(&engine)?;
+        let linker = linker::linker(&engine, !limits.grants.http.is_empty())?;
+        let network = Network::new(&limits.grants).map_err(|why| anyhow!("grants.http {why}"))?;
         Ok(Arc::new(Runtime {
             engine,
             linker,
+            granted: Granted::new(&limits.grants)?,
+            answers: Arc::new(network),
             limits,
             threads: Threads::start()?,
         }))
@@ -134,4 +150,14 @@ fn pooled(mut config: Config, limits: &Limits) -> Result<Engine> {
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_is_what_is_built_in() {
+        let manifest = include_str!("../../Cargo.toml");
+        let (name, version) = super::ENGINE.split_once(' ').expect("name and version");
+        assert!(manifest.contains(&format!("\n{name} = {{ version = \"{version}\"")));
+    }
 }

@@ -18,6 +18,7 @@ use super::plugin::Plugin;
 use super::said::last_words;
 pub use super::state::GuestContext;
 use super::state::State;
+use crate::capsule::{Recorded, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::{Failure, Outcome, Trap, TrapKind, reason};
 use crate::report::Counts;
@@ -61,8 +62,11 @@ impl Instance {
         guest: &Arc<GuestContext>,
         call: &Call,
     ) -> Result<Self, Trap> {
-        let limits = &plugin.runtime.limits;
-        let state = State::new(guest, limits.memory_bytes_max, limits.table_elements_max);
+        let state = State::new(guest, &plugin.runtime).map_err(|message| Trap {
+            kind: TrapKind::Trap,
+            message,
+            fuel: 0,
+        })?;
         let mut store = Store::new(&plugin.runtime.engine, state);
         store.limiter(|state| &mut state.growth);
         refuel(&mut store, call);
@@ -131,9 +135,26 @@ impl Instance {
         }
     }
 
+    /// What the host answered since the instance was started, or since this was asked, where that is kept.
+    pub fn take_answers(&self) -> Recorded {
+        let tape = self.store.data().tape.as_ref();
+        tape.map(Tape::take).unwrap_or_default()
+    }
+
+    /// How its questions to the host differ from those that are played back.
+    pub fn divergence(&self) -> Option<String> {
+        let tape = self.store.data().tape.as_ref();
+        tape.and_then(Tape::divergence)
+    }
+
     /// Fuel that the last call used of its budget.
     pub fn fuel_used(&self, call: &Call) -> u64 {
         call.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
+    /// Linear memory that it has, in bytes; which is the most that it had, as memory never shrinks.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().growth.memory_bytes
     }
 
     /// Runs `pre`; gives back the context for all instances.
@@ -255,6 +276,7 @@ async fn bounded<T>(call: impl Future<Output = wasmtime::Result<T>>, limits: &Ca
 }
 
 fn refuel(store: &mut Store<State>, call: &Call) {
+    store.data_mut().http.begin(call.until.min(call.cut_at));
     let fueled = store
         .set_fuel(call.fuel)
         .and_then(|()| store.fuel_async_yield_interval(Some(YIELD_FUEL)));

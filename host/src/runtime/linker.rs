@@ -1,4 +1,5 @@
-//! What every plugin may import: the host interface of the contract, and baseline WASI with nothing behind it.
+//! What plugins may import: the host interface of the contract, baseline WASI with nothing behind it but what is
+//! granted, and HTTP where some is.
 
 use anyhow::Result;
 use wasmtime::Engine;
@@ -9,19 +10,29 @@ use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
 use super::contract::host;
+use super::http;
 use super::state::State;
 
-/// Everything that any plugin may import. Sockets and HTTP are not in it: a plugin that imports them does not load.
-pub(super) fn baseline(engine: &Engine) -> Result<Linker<State>> {
+/// Everything that plugins may import. Sockets are not in it, nor HTTP unless some is granted: a plugin that imports
+/// what is not in it does not load.
+pub(super) fn linker(engine: &Engine, http: bool) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     host::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     // Streams, clocks, random numbers, stdin, stdout and stderr.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
     standard_library(&mut linker)?;
+    // Random numbers go by the tape of the instance, where it has one.
+    linker.allow_shadowing(true);
+    random::random::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    linker.allow_shadowing(false);
+    if http {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        http::tell_body_errors(&mut linker)?;
+    }
     Ok(linker)
 }
 
-/// What languages' standard libraries import besides: no folder, no variable and no argument is granted.
+/// What languages' standard libraries import besides: folders and variables are there as far as they are granted.
 fn standard_library(l: &mut Linker<State>) -> wasmtime::Result<()> {
     random::insecure::add_to_linker::<State, WasiRandom>(l, State::random)?;
     random::insecure_seed::add_to_linker::<State, WasiRandom>(l, State::random)?;

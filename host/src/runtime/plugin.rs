@@ -24,7 +24,7 @@ use crate::report::PluginId;
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Interfaces that every plugin may import. The linker defines just these.
+/// Interfaces that every plugin may import. The linker defines just these, and those of HTTP where some is granted.
 const GRANTED: &[&str] = &[
     "linemill:plugin/types",
     "linemill:plugin/host",
@@ -49,6 +49,9 @@ const GRANTED: &[&str] = &[
     "wasi:filesystem/types",
     "wasi:filesystem/preopens",
 ];
+
+/// Interfaces that a plugin may import when the configuration grants HTTP.
+const HTTP: &[&str] = &["wasi:http/types", "wasi:http/outgoing-handler"];
 
 /// A plugin that is ready to run. Cheap to clone.
 #[derive(Clone)]
@@ -191,6 +194,22 @@ impl Plugin {
         self.reducer.is_some()
     }
 
+    /// The variables that it is granted, with their values.
+    pub fn env(&self) -> &[(String, String)] {
+        self.runtime.granted.env()
+    }
+
+    /// The folders that it is granted, by the names that it knows.
+    pub fn folders(&self) -> Vec<String> {
+        self.runtime.granted.folders()
+    }
+
+    /// Whether it can ask servers, and so wait for them.
+    pub fn asks(&self) -> bool {
+        let mut imports = self.inspection.imports.iter();
+        imports.any(|import| HTTP.contains(&interface(&import.name)))
+    }
+
     /// The threads that it runs on.
     pub fn compute(&self) -> &tokio::runtime::Handle {
         self.runtime.compute()
@@ -246,8 +265,15 @@ impl Inspection {
             ),
             None => String::new(),
         };
+        let http = |import: &Extern| HTTP.contains(&interface(&import.name));
+        if self.imports.iter().filter(|import| !import.known).all(http) {
+            bail!(
+                "{more}imports {ungranted}, which is not granted: name each host that it may ask, \
+                 `[[grants.http]]` and `host = \"…\"` in the configuration, or build it without HTTP"
+            );
+        }
         bail!(
-            "{more}imports {ungranted}, which is not granted: a plugin gets no network, files or environment here; \
+            "{more}imports {ungranted}, which is not granted: a plugin gets no network here but HTTP (`grants.http`); \
              leave out the code or the crate that uses it"
         )
     }
@@ -285,6 +311,11 @@ impl Inspection {
     }
 }
 
+/// A name without its version.
+fn interface(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
 fn names<'a>(externs: impl Iterator<Item = &'a Extern>) -> String {
     let names: Vec<&str> = externs.map(|item| item.name.as_str()).collect();
     names.join(", ")
@@ -293,11 +324,12 @@ fn names<'a>(externs: impl Iterator<Item = &'a Extern>) -> String {
 fn inspect_component(runtime: &Runtime, component: &Component, digest: &str) -> Inspection {
     let ty = component.component_type();
     let engine = &runtime.engine;
+    let http = !runtime.limits.grants.http.is_empty();
     let imports = ty.imports(engine).map(|(name, _)| {
-        let interface = name.split('@').next().unwrap_or(name);
+        let interface = interface(name);
         Extern {
             name: name.to_owned(),
-            known: GRANTED.contains(&interface),
+            known: GRANTED.contains(&interface) || http && HTTP.contains(&interface),
         }
     });
     let exports = ty.exports(engine).map(|(name, item)| {

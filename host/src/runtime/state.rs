@@ -1,4 +1,4 @@
-//! What an instance carries: its request, its WASI with nothing granted, and the limits of its memory.
+//! What an instance carries: its request, its WASI with what is granted, and the limits of its memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,12 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::contract::{host, types};
+use super::engine::Runtime;
+use super::http::Http;
 use super::stdio::Printed;
+use super::taped::{self, TapedMonotonicClock, TapedWallClock};
+use super::taped_http::TapedAnswers;
+use crate::capsule::{Memory, Tape};
 use crate::deadline::Deadline;
 use crate::outcome::cut;
 
@@ -37,8 +42,14 @@ pub struct GuestContext {
     pub settings: Arc<BTreeMap<String, String>>,
     /// When work stops.
     pub deadline: Deadline,
+    /// Whether it may only ask servers for what is there: one that runs along must not do things a second time.
+    pub reads_only: bool,
     /// Name of the plugin, for its log events.
     pub plugin: String,
+    /// Where answers come from that differ from run to run, and whether they are kept.
+    pub answers: Memory,
+    /// Variables in the place of those that are granted here.
+    pub env: Option<Vec<(String, String)>>,
     context: OnceLock<(Vec<u8>, u64)>,
     logs: LogBudget,
 }
@@ -60,7 +71,10 @@ impl GuestContext {
             attributes: Vec::new(),
             settings: Arc::default(),
             deadline,
+            reads_only: false,
             plugin: plugin.to_owned(),
+            answers: Memory::Live,
+            env: None,
             context: OnceLock::new(),
             logs: LogBudget {
                 events_max,
@@ -79,6 +93,11 @@ impl GuestContext {
     /// Whether `pre` has run.
     pub fn is_open(&self) -> bool {
         self.context.get().is_some()
+    }
+
+    /// What `pre` returned; empty until then.
+    pub fn context(&self) -> &[u8] {
+        self.context.get().map_or(&[], |(context, _)| context)
     }
 
     /// Fuel that `pre` used.
@@ -138,39 +157,56 @@ pub(super) struct State {
     guest: Arc<GuestContext>,
     wasi: WasiCtx,
     table: ResourceTable,
+    pub(super) http: Http,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
+    /// What the host answers, where it is kept or played back.
+    pub(super) tape: Option<Tape>,
 }
 
 impl State {
-    pub(super) fn new(
-        guest: &Arc<GuestContext>,
-        memory_bytes_max: usize,
-        table_elements_max: usize,
-    ) -> Self {
+    /// # Errors
+    /// Something that is granted is gone.
+    pub(super) fn new(guest: &Arc<GuestContext>, runtime: &Runtime) -> Result<Self, String> {
         let stderr = Printed::new("stderr", Level::Warn, guest.clone());
-        let wasi = WasiCtxBuilder::new()
-            .stdout(Printed::new("stdout", Level::Info, guest.clone()))
+        let tape = Tape::new(&guest.answers);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(Printed::new("stdout", Level::Info, guest.clone()))
             .stderr(stderr.clone())
             .insecure_random_seed(SEED)
             .insecure_random(Deterministic::new(SEED.to_le_bytes().to_vec()))
             .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .allow_udp(false);
+        if let Some(tape) = &tape {
+            wasi.wall_clock(TapedWallClock(tape.clone()))
+                .monotonic_clock(TapedMonotonicClock::new(tape.clone()));
+        }
+        runtime.granted.give(&mut wasi, guest.env.as_deref())?;
+        let mut answers = runtime.answers.clone();
+        if let Some(tape) = &tape {
+            answers = Arc::new(TapedAnswers::new(answers, tape.clone()));
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let growth = Growth {
-            memory_bytes_max,
-            table_elements_max,
+            memory_bytes_max: runtime.limits.memory_bytes_max,
+            table_elements_max: runtime.limits.table_elements_max,
+            memory_bytes: 0,
             denied: None,
         };
-        State {
+        Ok(State {
             guest: guest.clone(),
-            wasi,
+            wasi: wasi.build(),
             table,
+            http: Http::new(answers, guest.clone()),
             stderr,
             growth,
-        }
+            tape,
+        })
+    }
+
+    pub(super) fn http_and_table(&mut self) -> (&mut Http, &mut ResourceTable) {
+        (&mut self.http, &mut self.table)
     }
 }
 
@@ -187,10 +223,7 @@ impl types::Host for State {}
 
 impl host::Host for State {
     fn context(&mut self) -> wasmtime::Result<Vec<u8>> {
-        let context = self.guest.context.get();
-        Ok(context
-            .map(|(context, _)| context.clone())
-            .unwrap_or_default())
+        Ok(self.guest.context().to_vec())
     }
 
     fn setting(&mut self, name: String) -> wasmtime::Result<Option<String>> {
@@ -198,7 +231,11 @@ impl host::Host for State {
     }
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.guest.deadline.remaining_ms(Instant::now()))
+        let live = || self.guest.deadline.remaining_ms(Instant::now());
+        Ok(match &self.tape {
+            Some(tape) => taped::remaining_ms(tape, live),
+            None => live(),
+        })
     }
 
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
@@ -211,6 +248,8 @@ impl host::Host for State {
 pub(super) struct Growth {
     memory_bytes_max: usize,
     table_elements_max: usize,
+    /// Linear memory so far, of all memories; it never shrinks.
+    pub(super) memory_bytes: usize,
     /// Why growth was denied, if it was.
     pub(super) denied: Option<String>,
 }
@@ -218,12 +257,14 @@ pub(super) struct Growth {
 impl ResourceLimiter for Growth {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = desired <= self.memory_bytes_max;
-        if !fits {
+        if fits {
+            self.memory_bytes += desired.saturating_sub(current);
+        } else {
             self.denied = Some(format!(
                 "memory is limited to memory_bytes_max = {}",
                 self.memory_bytes_max

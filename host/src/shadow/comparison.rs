@@ -269,6 +269,7 @@ mod tests {
             fuel: 20,
             traps: 1,
             time: Duration::ZERO,
+            captures: Vec::new(),
         };
         comparison.add(&pair, &done);
         comparison

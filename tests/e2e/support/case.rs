@@ -67,6 +67,27 @@ impl Case {
         case
     }
 
+    /// Another command line in the folder of this one, which says all itself.
+    pub(crate) fn command_here<const N: usize>(&self, words: [&str; N]) -> Case {
+        Case {
+            dir: self.dir.clone(),
+            ..Case::command(words)
+        }
+    }
+
+    /// `linemill redrive --quiet` in the folder of this one, with another plugin and the same flags.
+    pub(crate) fn redrive(&self, name: &str) -> Case {
+        let mut case = self.again();
+        case.command = ["redrive", "--quiet"].map(str::to_owned).to_vec();
+        case.plugin = Some(plugin(name));
+        case
+    }
+
+    /// Whether objects of faulted lines are run again.
+    pub(super) fn is_redrive(&self) -> bool {
+        self.command.first().is_some_and(|word| word == "redrive")
+    }
+
     /// A file; no source.
     pub(crate) fn file(self, path: &str, bytes: impl AsRef<[u8]>) -> Case {
         write(&self.dir().join(path), bytes.as_ref());

@@ -100,6 +100,22 @@ impl Running {
         let _ = self.child.kill();
     }
 
+    /// The most memory that it had at any time until its end, in KiB.
+    pub(crate) fn peak_kib(&mut self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid());
+        let mut peak = 0;
+        // Once it has ended, there is no memory any more.
+        while let Some(kib) = std::fs::read_to_string(&status)
+            .ok()
+            .as_deref()
+            .and_then(high_water)
+        {
+            peak = kib;
+            std::thread::yield_now();
+        }
+        peak
+    }
+
     /// Sends a signal by its name: `TERM`, `INT`, `STOP` …
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
@@ -154,6 +170,13 @@ impl Running {
             after,
         )
     }
+}
+
+fn high_water(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 impl Stream {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::books::{SIDECAR, reasons};
+use super::books::{CAPSULES, SIDECAR, reasons};
 use super::files::{lines_of, unpack};
 use super::outcome::Outcome;
 use super::pointer::{self, Pointer};
@@ -83,6 +83,15 @@ fn render_file(outcome: &Outcome, name: &str, text: &mut String) {
         return;
     }
     let bytes = &outcome.after[name];
+    if name.ends_with(CAPSULES) {
+        let line = |capsule: &[u8]| {
+            let capsule: Value = serde_json::from_slice(capsule).expect("a capsule is JSON");
+            capsule["line"].to_string()
+        };
+        let numbers: Vec<_> = lines_of(bytes).into_iter().map(line).collect();
+        let _ = writeln!(text, "{name}: lines {}", numbers.join(","));
+        return;
+    }
     if name.ends_with(pointer::SUFFIX) {
         let pointer = Pointer::parse(bytes);
         let length = pointer

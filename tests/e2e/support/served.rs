@@ -59,6 +59,11 @@ impl Served {
         self.ask("POST /lines", headers, body)
     }
 
+    /// Where a browser finds it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     /// What it writes to.
     pub(crate) fn dir(&self) -> &Path {
         self.case.dir()

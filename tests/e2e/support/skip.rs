@@ -11,7 +11,9 @@ pub(crate) fn skip(why: &str) {
 /// Says that there is no such server; which is a failure with `LINEMILL_TEST_REQUIRE_SERVERS=1`, as in CI.
 #[track_caller]
 pub(crate) fn without_server(name: &str) {
-    without(&format!("{name} is not installed, .ci/servers does that"));
+    without(&format!(
+        "{name} is not installed, .ci/servers and .ci/browser do that"
+    ));
 }
 
 /// Says what is missing, or fails where nothing may be.

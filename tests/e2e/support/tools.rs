@@ -6,7 +6,15 @@ use std::sync::OnceLock;
 
 use super::skip;
 
-const PLUGINS: [&str; 5] = ["sum", "csv-to-json", "ndjson-filter", "unruly", "hungry"];
+const PLUGINS: [&str; 7] = [
+    "sum",
+    "csv-to-json",
+    "ndjson-filter",
+    "url-lookup",
+    "unruly",
+    "hungry",
+    "prober",
+];
 
 /// The binary.
 pub(crate) fn binary() -> &'static Path {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::bindings::exports::linemill::plugin::processor::{Failure, Outcome};
 use crate::bindings::linemill::plugin::host::{self, Level};
@@ -92,6 +93,14 @@ impl Batch {
         let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
         match name {
             "trap" | "panic" | "exit" | "spin" | "fill" | "recurse" | "grow" => never(name, rest),
+            "tell" => {
+                let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+                panic!("{}", self.answer(name, rest));
+            }
+            "hoard" => {
+                misbehave::hoard(number(rest));
+                self.write(line);
+            }
             "sleep" | "log" | "biglog" | "stdout" | "stderr" => {
                 with_noise(name, rest);
                 self.write(line);
@@ -186,6 +195,10 @@ impl Batch {
             "number" => (self.first_line + u64::from(self.line)).to_string(),
             "state" => CALLS.get().to_string(),
             "random" => random().to_string(),
+            "var" => std::env::var(rest).unwrap_or_else(|_| "(not set)".to_owned()),
+            "clock" => format!("{:?}", SystemTime::now().duration_since(UNIX_EPOCH)),
+            "ticks" => format!("{:?}", Instant::now()),
+            "dice" => format!("{:?}", misbehave::dice()),
             _ => format!("unknown command `{name}`"),
         }
     }

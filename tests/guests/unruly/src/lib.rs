@@ -40,12 +40,17 @@
 //! | `!number` | writes the line's number in the source |
 //! | `!state` | writes how often this instance was called |
 //! | `!random` | writes a number that depends on the random seed |
+//! | `!var NAME` | writes the environment variable, or `(not set)` |
+//! | `!clock`, `!ticks` | writes the time of day, or that of a clock that never goes back |
+//! | `!dice` | writes bytes that are different each time |
+//! | `!tell COMMAND …` | panics with what that command would write |
+//! | `!hoard N` | keeps N MiB as long as the instance lives, then echoes the line |
 //!
 //! The settings `pre` and `post` make those calls misbehave: `fail-retry`, `fail-corrupt`,
 //! `fail-fatal`, `trap`, `panic`, `spin`, `sleep:MS`, `hang` (says so first). The setting `context` is what `pre` returns.
 //! With `post = emit`, or a route in `post-route`, `post` writes one line of all it was told.
 
-#![allow(unsafe_code)] // in generated code only
+#![allow(unsafe_code)] // in generated code, and to ask for random numbers
 
 mod commands;
 mod misbehave;

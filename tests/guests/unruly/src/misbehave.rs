@@ -1,5 +1,6 @@
 //! Every way not to return.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -67,6 +68,27 @@ pub(crate) fn grow() -> ! {
     loop {
         hoard.push(black_box(vec![1u8; STEP]));
     }
+}
+
+thread_local! {
+    /// What is kept as long as the instance lives.
+    static HOARD: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn hoard(mebibytes: usize) {
+    HOARD.with_borrow_mut(|hoard| hoard.push(black_box(vec![1; mebibytes << 20])));
+}
+
+/// Bytes that are different each time.
+pub(crate) fn dice() -> [u8; 8] {
+    unsafe extern "C" {
+        fn getentropy(buffer: *mut u8, length: usize) -> i32;
+    }
+    let mut bytes = [0; 8];
+    // SAFETY: it fills as many bytes as it is told.
+    let done = unsafe { getentropy(bytes.as_mut_ptr(), bytes.len()) };
+    assert_eq!(done, 0, "there are random numbers");
+    bytes
 }
 
 pub(crate) fn sleep(ms: &str) {
