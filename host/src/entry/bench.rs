@@ -34,8 +34,9 @@ writing objects is not in them. The estimate for Lambda is of compute alone, and
 core here: measure on a machine like it. Each line is run many times; a plugin that is granted servers asks them each
 time.
 
-Default prices are those of US East (N. Virginia) as of May 2026, first tier, without the free one: \
-x86 $0.0000166667 and arm $0.0000133334 a GB-second, $0.20 a million requests. Others: --price-gb-second, \
+The default prices come from a copy of AWS's price list for US East (N. Virginia), dated May 2026: x86 $0.0000166667 \
+and arm $0.0000133334 a GB-second (first tier), $0.20 a million requests, without the free tier, discounts and taxes. \
+They may have changed, and other regions have others: check them against AWS's current list, and set them with --price-gb-second and \
 --price-million-requests."
 )]
 pub(crate) struct Args {
@@ -230,6 +231,7 @@ fn limited(mut config: Config) -> Config {
 }
 
 async fn load(storage: &Storage, config: &Config) -> Result<linemill::Plugin> {
+    Project::check_built(config)?;
     let name = config.plugin.clone().context("no plugin is named")?;
     let bytes = linemill::fetch_plugin(storage, &name, config).await?;
     let runtime = super::engine(config, 1)?;

@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use linemill::{Effective, Layers, Origin};
 
+/// Names the configuration file, where no flag does.
+const FILE_VARIABLE: &str = "LINEMILL_CONFIG";
+
 /// Settings; each overrides the configuration file and `LINEMILL_…` variables.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
@@ -77,8 +80,13 @@ impl Settings {
 
     /// The configuration file, where one was named.
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        let of_env = || std::env::var_os("LINEMILL_CONFIG").map(PathBuf::from);
+        let of_env = || std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
         self.config.clone().or_else(of_env)
+    }
+
+    /// Whether a flag names a configuration file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.config.is_some()
     }
 
     /// For a configuration file that a command finds itself; one that was named stays.
@@ -94,15 +102,24 @@ impl Settings {
 
     /// Puts the layers together: defaults, file, environment, flags.
     pub(crate) fn effective(&self) -> Result<Effective> {
+        Ok(self.layers(|_| true)?.finish()?)
+    }
+
+    /// The layers; of the environment only the variables that `takes` wants.
+    pub(crate) fn layers(&self, takes: impl Fn(&str) -> bool) -> Result<Layers> {
         let mut layers = Layers::new();
-        if let Some(file) = self.file() {
+        let file = match takes(FILE_VARIABLE) {
+            true => self.file(),
+            false => self.config.clone(),
+        };
+        if let Some(file) = file {
             layers.file(file)?;
         }
         let ours = std::env::vars_os().filter_map(|(name, value)| {
             let name = name
                 .into_string()
                 .ok()
-                .filter(|name| name.starts_with("LINEMILL_"))?;
+                .filter(|name| name.starts_with("LINEMILL_") && takes(name))?;
             Some((name, value.to_string_lossy().into_owned()))
         });
         layers.env(ours)?;
@@ -127,7 +144,7 @@ impl Settings {
                 )?;
             }
         }
-        Ok(layers.finish()?)
+        Ok(layers)
     }
 
     fn named(&self) -> [(&str, &str, Option<&String>); 12] {

@@ -94,6 +94,7 @@ impl Setup {
         let mut config = project.config()?;
         let limit = config.max_exec_time_ms.unwrap_or(TIME_MS_MAX);
         config.max_exec_time_ms = Some(limit.min(TIME_MS_MAX));
+        Project::check_built(&config)?;
         let name = config.plugin.clone().context("no plugin is named")?;
         let component = linemill::fetch_plugin(storage, &name, &config).await?;
         let sample = Sample::read(storage, source, bounds.lines, bounds.bytes).await?;
