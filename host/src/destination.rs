@@ -3,12 +3,14 @@
 //! `create` → `write`… → `seal` → `publish`. Whatever ends before the last step, by an error,
 //! a drop or a kill, leaves no object that anybody can see.
 
+use std::sync::Arc;
+
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
 use crate::outlet::Outlet;
-use crate::storage::{Location, Storage};
+use crate::storage::{Location, Room, Storage};
 
 mod file;
 mod upload;
@@ -28,6 +30,8 @@ pub struct Destination {
     location: Location,
     encoder: Encoder,
     sink: Sink,
+    /// What may be written is limited.
+    room: Option<Arc<Room>>,
     /// A write failed or was cancelled in the middle: what is stored is not what was meant.
     broken: bool,
 }
@@ -74,12 +78,12 @@ impl Destination {
     pub async fn create(storage: &Storage, url: &str) -> Result<Self> {
         let location = storage.locate(url)?;
         let encoder = Encoder::for_name(location.name());
-        Self::open(location, encoder).await
+        Self::open(location, encoder, storage.room()).await
     }
 
     /// Opens `url` for bytes that are stored as they are, whatever the name.
     pub async fn create_verbatim(storage: &Storage, url: &str) -> Result<Self> {
-        Self::open(storage.locate(url)?, Encoder::Plain).await
+        Self::open(storage.locate(url)?, Encoder::Plain, storage.room()).await
     }
 
     /// Bytes for whoever made the request, which cannot be taken back either; `name` says where they come from.
@@ -88,11 +92,12 @@ impl Destination {
             location: Location::nowhere(name),
             encoder: Encoder::Plain,
             sink: Sink::Outlet(outlet),
+            room: None,
             broken: false,
         }
     }
 
-    async fn open(location: Location, encoder: Encoder) -> Result<Self> {
+    async fn open(location: Location, encoder: Encoder, room: Option<Arc<Room>>) -> Result<Self> {
         location.refuse_http("write")?;
         let sink = if location.is_stdio() {
             Sink::Stream(StreamSink::stdout().map_err(|e| failed(&location, e))?)
@@ -107,6 +112,7 @@ impl Destination {
             location,
             encoder,
             sink,
+            room,
             broken: false,
         })
     }
@@ -115,6 +121,9 @@ impl Destination {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.refuse_broken()?;
         self.broken = true;
+        if let Some(room) = &self.room {
+            room.take(bytes.len())?;
+        }
         if matches!(self.encoder, Encoder::Plain) {
             self.sink.write(&self.location, bytes).await?;
         } else {

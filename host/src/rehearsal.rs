@@ -21,8 +21,8 @@ use crate::runtime::Plugin;
 use crate::stop::Stop;
 use crate::storage::Storage;
 
-/// No object of a rehearsal is larger: samples are small.
-const OBJECT_BYTES_MAX: u64 = 1 << 30;
+/// A request that writes more in all ends in an error: samples are small, and memory is not for ever.
+const WRITTEN_BYTES_MAX: u64 = 1 << 30;
 
 /// What a request did.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Rehearsal {
         stop: Arc<Stop>,
     ) -> Result<Self> {
         let base = format!("memory://rehearsal/{}", uuid::Uuid::new_v4());
-        let storage = Storage::new();
+        let storage = Storage::new().with_room(WRITTEN_BYTES_MAX);
         let host = Host {
             storage: storage.clone(),
             config: Arc::new(in_memory(config, &base)),
@@ -166,7 +166,7 @@ async fn faulted(storage: &Storage, url: &str) -> Result<Vec<Faulted>> {
 }
 
 async fn get(storage: &Storage, url: &str) -> Result<Bytes> {
-    let read = storage.get_small(url, OBJECT_BYTES_MAX).await;
+    let read = storage.get_small(url, WRITTEN_BYTES_MAX).await;
     read.with_context(|| format!("could not read back {url}"))
 }
 

@@ -15,11 +15,14 @@ use crate::error::{Error, Result, shown};
 
 mod client;
 mod files;
+mod room;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transfer;
 
 use client::{Client, SIZE_UNKNOWN, Settings};
+pub(crate) use room::Room;
+
 use files::{GLOB_OPTIONS, compiled, glob_files, is_pattern, list_folder};
 
 const SCHEMES: &str =
@@ -31,6 +34,7 @@ pub struct Storage {
     settings: Arc<Settings>,
     clients: Arc<Mutex<HashMap<String, Client>>>,
     stays: bool,
+    room: Option<Arc<Room>>,
 }
 
 /// One object, or a folder of them, that a URL names.
@@ -87,6 +91,19 @@ impl Storage {
             stays: true,
             ..self
         }
+    }
+
+    /// The same, but all that is written by it has at most so many bytes: for what is kept in memory.
+    #[must_use]
+    pub fn with_room(self, bytes_max: u64) -> Self {
+        Self {
+            room: Some(Arc::new(Room::new(bytes_max))),
+            ..self
+        }
+    }
+
+    pub(crate) fn room(&self) -> Option<Arc<Room>> {
+        self.room.clone()
     }
 
     /// The place that `url` names. Nothing is asked of it yet.

@@ -319,6 +319,10 @@ fn what_cannot_be_measured_is_refused() {
             Case::command(["bench", "none.wasm", "none.txt"]),
             "linemill: none.txt does not exist\n",
         ),
+        (
+            Case::command(["bench", "none.wasm", "sample.txt"]).file("sample.txt", "1\n"),
+            "linemill: the plugin none.wasm is not there: build it, ",
+        ),
     ];
     for (case, why) in table {
         let outcome = refused(case);

@@ -377,7 +377,15 @@ fn what_is_missing_is_told() {
     );
     check_refused(
         &project("plugin = \"target/x.wasm\"\n"),
-        "linemill: the plugin p/target/x.wasm that p/linemill.toml names is not there: build it, as the project's README says\n",
+        "linemill: the plugin p/target/x.wasm is not there: build it, as the project's README.md says, or name another\n",
+    );
+    check_refused(
+        &Case::command(["test", "nowhere"]),
+        "linemill: the plugin nowhere is not there: build it, as the project's README.md says, or name another\n",
+    );
+    check_refused(
+        &Case::command(["test", "p/linemill.toml", "--config", "a.toml"]),
+        "linemill: p/linemill.toml and --config are two configuration files: name one\n",
     );
     check_refused(
         &project("plugin = \"x.wasm\"\nmax_retry = 1\n"),
@@ -431,6 +439,10 @@ fn a_project_stands_for_itself() {
     let said = "ok      p/cases/a.txt\n1 passed, 0 failed\n";
     check(&project(&["p"]), 0, said);
     check(&project(&["p/linemill.toml"]), 0, said);
+    // What another file says is relative to that one.
+    let moved = config.replace("bin/x.wasm", "../p/bin/x.wasm");
+    let moved = project(&["p", "--config", "other/prod.toml"]).file("other/prod.toml", moved);
+    check(&moved, 0, said);
     let outcome = project(&["p", "--set", "settings.a=flag"]).run();
     assert!(text(&outcome.stdout).contains("    - file\n    + flag\n"));
 }

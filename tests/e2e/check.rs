@@ -138,3 +138,16 @@ fn check_needs_its_sample() {
     assert_eq!(outcome.exit, Some(0));
     assert!(said.contains("sample     0 lines, 0 bytes"), "{said}");
 }
+
+#[test]
+fn a_project_stands_for_its_component() {
+    let component = std::fs::read(plugin("sum")).expect("readable");
+    for project in ["p", "p/linemill.toml"] {
+        let case = Case::command(["check", project])
+            .file("p/bin/x.wasm", &component)
+            .file("p/linemill.toml", "plugin = \"bin/x.wasm\"\n");
+        let (outcome, said) = checked(case);
+        assert_eq!((outcome.exit, outcome.stderr.as_str()), (Some(0), ""));
+        assert!(said.starts_with("component  p/bin/x.wasm ("), "{said}");
+    }
+}

@@ -86,6 +86,9 @@ impl Section {
     }
 }
 
+/// What some editors begin a text with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A line without its end; a carriage return there comes from an editor, and means nothing.
 fn bare(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -103,7 +106,10 @@ pub(super) fn cut(text: &str) -> Result<Vec<Section>, Vec<Mistake>> {
     for (line, number) in text.split_inclusive('\n').zip(1..) {
         let range = at..at + line.len();
         at = range.end;
-        let content = bare(line);
+        let mut content = bare(line);
+        if number == 1 {
+            content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+        }
         if content.starts_with(MARK) {
             match mark(content, &sections) {
                 Ok((kind, escaped)) => sections.push(Section {
@@ -229,6 +235,7 @@ mod tests {
             "free\n\n--- input\na\n\n b\n\n\n--- output\nx",
             &["3 --- input: a|| b", "9 --- output: x"],
         );
+        check("\u{feff}--- input\n\u{feff}a", &["1 --- input: \u{feff}a"]);
         check(
             "--- input\r\na\r\n\r\n--- output  audit escaped\r\n\\-\r\n",
             &["1 --- input: a", "4 --- output audit escaped: \\-"],

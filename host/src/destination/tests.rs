@@ -361,3 +361,23 @@ async fn a_full_disk_leaves_nothing() {
     assert!(left.is_empty(), "{left:?}");
     room.unwrap();
 }
+
+#[tokio::test]
+async fn all_that_is_written_fits_in_the_room() {
+    let place = Place::memory();
+    let storage = place.storage.clone().with_room(5);
+    let create = async |name: &str| {
+        let created = Destination::create(&storage, &place.url(name)).await;
+        created.expect("nothing is there")
+    };
+    let (mut one, mut two) = (create("one").await, create("two").await);
+    one.write(b"abc").await.expect("there is room");
+    two.write(b"de").await.expect("there is room");
+    two.write(b"").await.expect("it takes none");
+    let error = one.write(b"f").await.expect_err("there is no room");
+    let said = error.to_string();
+    assert!(said.contains("more than 5 bytes"), "{said}");
+    assert!(said.contains("run fewer lines"), "{said}");
+    two.seal().await.expect("it is whole");
+    one.seal().await.map(drop).expect_err("it is not whole");
+}

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use linemill::{Config, Did, Extern, Inspection, Meter, Plugin, Sample, Storage};
 use tokio_util::sync::CancellationToken;
 
+use super::project::Project;
 use super::settings::Settings;
 use super::shown;
 
@@ -31,7 +32,8 @@ const SHOWN_BYTES: usize = 80;
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Path or URL of the component
+    /// Path or URL of the component, a project's folder, or its linemill.toml, which names the component
+    #[arg(value_name = "PLUGIN")]
     component: String,
     /// Run lines of this file and tell what they cost (at most 1 MiB of it)
     #[arg(long, value_name = "FILE")]
@@ -41,16 +43,17 @@ pub(crate) struct Args {
 }
 
 /// Tells it; the exit code is 2 when the component does not fit.
-pub(crate) async fn check(mut args: Args) -> Result<ExitCode> {
-    args.settings.set_plugin(args.component.clone());
-    let config = args.settings.effective()?.config;
+pub(crate) async fn check(args: Args) -> Result<ExitCode> {
+    let config = Project::new(&args.component, args.settings)?.config()?;
+    Project::check_built(&config)?;
+    let component = config.plugin.clone().unwrap_or_default();
     let runtime = super::engine(&config, 1)?;
     let storage = Storage::new();
-    let bytes = linemill::fetch_plugin(&storage, &args.component, &config).await?;
+    let bytes = linemill::fetch_plugin(&storage, &component, &config).await?;
     // First, so that it is seen whether its code was compiled before.
-    let plugin = Plugin::load(&runtime, &args.component, &bytes);
-    let inspection = Inspection::of(&runtime, &args.component, &bytes)?;
-    outln!("component  {} ({} bytes)", args.component, bytes.len());
+    let plugin = Plugin::load(&runtime, &component, &bytes);
+    let inspection = Inspection::of(&runtime, &component, &bytes)?;
+    outln!("component  {} ({} bytes)", component, bytes.len());
     outln!("digest     {}", inspection.digest);
     if let Ok(plugin) = &plugin {
         let how = if plugin.cached {

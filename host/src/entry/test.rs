@@ -61,12 +61,12 @@ pub(crate) async fn test(args: Args) -> Result<ExitCode> {
     let settings = Settings::few(args.config.clone(), args.set.clone());
     let project = Project::new(&args.plugin, settings)?;
     let layers = project.layers(|name| name == MACHINE)?;
+    let mut config = project.config_of(layers.finish()?)?;
+    Project::check_built(&config)?;
     let folder = args.cases.clone().unwrap_or_else(|| project.cases());
     let Some(trials) = files::read_all(&folder, &args.words, &layers)? else {
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
-    let mut config = project.config_of(layers.finish()?)?;
-    Project::check_built(&config)?;
     if !args.network {
         config.grants.deny_http();
     }

@@ -111,11 +111,11 @@ fn what_cannot_be_begun_is_refused() {
         ),
         (
             &["folder", "sample.txt"],
-            "linemill: folder is a folder without linemill.toml: name a component, or a project's folder\n",
+            "linemill: there is no folder/linemill.toml: name a project's folder or a component, or begin one with `linemill new`\n",
         ),
         (
             &["empty", "sample.txt"],
-            "linemill: empty/linemill.toml names no plugin: set `plugin`\n",
+            "linemill: empty/linemill.toml names no `plugin`: add the path of the component\n",
         ),
         (
             &["p.wasm", "sample.txt", "--set", "colour=1"],

@@ -249,17 +249,18 @@ const filters = {
 function drawLines() {
   const run = state.run;
   const chosen = document.querySelector("input[name=filter]:checked").value;
-  for (const name of ["all", "faulted", "changed"]) $(`count-${name}`).textContent = count(filters[name](run.lines).length);
+  const missing = run.lines_all - run.lines.length;
+  const part = missing > 0 ? " shown" : "";
+  for (const name of ["all", "faulted", "changed"]) $(`count-${name}`).textContent = count(filters[name](run.lines).length) + part;
   const lines = filters[chosen](run.lines);
   const rows = lines.slice(0, shown).map((line) => el("tr", { class: line.changed ? "changed" : null },
     cell("n", count(line.n)), cell("in data", line.in), came(line), cell("amount", count(line.fuel))));
   $("lines-table").replaceChildren(rows.length
     ? table("even", null, [["n", "Line"], ["", "In"], ["", "Out"], ["amount", "Fuel"]], rows, "Lines: what came in, what came of it, and the fuel that it used")
     : el("p", { class: "notes" }, "None."));
-  const missing = run.lines_all - run.lines.length;
   const notes = [];
   if (rows.length < lines.length) notes.push(`${count(rows.length)} of ${count(lines.length)} are shown.`);
-  if (missing > 0) notes.push(`${many(missing, "further line that is", "further lines that are")} not remarkable ${missing === 1 ? "is" : "are"} left out here.`);
+  if (missing > 0) notes.push(`${many(missing, "further line is", "further lines are")} left out here: behind the first ones, only some that were not processed, did something else or cost most are kept.`);
   if (run.lines_all) notes.push("Each line was run in a call of its own; the figures above and the faults below are of the request as a whole.");
   $("lines-note").textContent = notes.join(" ");
   $("lines-more").hidden = rows.length >= lines.length;
