@@ -363,7 +363,9 @@ fn what_is_missing_is_told() {
         "linemill: there are no cases in ./cases: write some, or name their folder with --cases: No such file or directory (os error 2)\n",
     );
     check_refused(
-        &Case::command(["test", "p.wasm"]).file("cases/a.md", ""),
+        &Case::command(["test", "p.wasm"])
+            .file("p.wasm", "")
+            .file("cases/a.md", ""),
         "linemill: there are no cases in ./cases: a case is a file whose name ends in .txt\n",
     );
     let project = |config: &str| {

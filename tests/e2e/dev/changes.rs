@@ -122,7 +122,7 @@ fn a_broken_component_leaves_the_last_run() {
     let gone = |state: &Value| {
         state["error"]
             .as_str()
-            .is_some_and(|error| error.contains("does not exist"))
+            .is_some_and(|error| error.contains("is not there: build it"))
     };
     assert_eq!(state(&served, gone)["run"]["number"], 1);
 
