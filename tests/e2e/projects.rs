@@ -213,12 +213,12 @@ fn a_javascript_project_builds_and_passes() {
 
 #[test]
 fn a_python_project_builds_and_passes() {
-    let Some(bin) = tool("componentize-py") else {
+    let Some(bin) = tool("../venv/bin/python") else {
         return;
     };
     let project = Project::new("python");
-    let tool = format!("COMPONENTIZE_PY={}", bin.join("componentize-py").display());
-    project.run(Command::new("make").arg(tool));
+    let python = format!("PYTHON={}", bin.join("../venv/bin/python").display());
+    project.run(Command::new("make").arg(python));
     project.check();
 }
 

@@ -20,6 +20,10 @@ pub(super) const KIT: Kit = Kit {
             "sdk/linemill.py",
             include_str!("../../../guest-sdk/python/linemill.py"),
         ),
+        (
+            "sdk/build.py",
+            include_str!("../../../guest-sdk/python/build.py"),
+        ),
         WIT,
     ],
 };
