@@ -19,7 +19,7 @@ enum Reason {
 
 impl Pick {
     /// Faults of one of these kinds and for one of these reasons; where none is named, for any. A reason is a part of
-    /// the text, or of its [`pattern`], or a regular expression between slashes.
+    /// the text, or of its [`pattern`](fn@pattern), or a regular expression between slashes.
     ///
     /// # Errors
     /// What is wrong with a regular expression.
