@@ -329,3 +329,14 @@ fn what_cannot_be_measured_is_refused() {
         assert!(outcome.stderr.starts_with(why), "{why}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn prices_are_said_to_be_checked() {
+    let help = Case::command(["bench", "--help"]).run();
+    let said = String::from_utf8_lossy(&help.stdout);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("check them at https://aws.amazon.com/lambda/pricing/"),
+        "{said}"
+    );
+}

@@ -31,12 +31,13 @@ const RUN_MS_MAX: u64 = 60_000;
 #[command(
     after_help = "Lines per second are those of the whole pipeline with its output in memory; reading the source and \
 writing objects is not in them. The estimate for Lambda is of compute alone, and takes a vCPU there for as fast as a \
-core here: measure on a machine like it. Each line is run many times; a plugin that is granted servers asks them each
+core here: measure on a machine like it. Each line is run many times; a plugin that is granted servers asks them each \
 time.
 
-The default prices come from a copy of AWS's price list for US East (N. Virginia), dated May 2026: x86 $0.0000166667 \
-and arm $0.0000133334 a GB-second (first tier), $0.20 a million requests, without the free tier, discounts and taxes. \
-They may have changed, and other regions have others: check them against AWS's current list, and set them with --price-gb-second and \
+The default prices are list prices for US East (N. Virginia), first tier, as a copy of AWS's price list has them: \
+x86 $0.0000166667 and arm $0.0000133334 a GB-second, $0.20 a million requests. That they hold now is not known, other \
+regions have others, and free tiers, discounts and taxes are not in them: check them at \
+https://aws.amazon.com/lambda/pricing/ and set yours with --price-gb-second and \
 --price-million-requests."
 )]
 pub(crate) struct Args {

@@ -18,7 +18,7 @@ pub(super) enum Arch {
 }
 
 impl Arch {
-    /// In US East (N. Virginia), first tier, as of May 2026.
+    /// The list price in US East (N. Virginia), first tier, as a copy of AWS's price list has it: to be checked.
     pub(super) fn price_gb_second(self) -> f64 {
         match self {
             Arch::X86 => 0.000_016_666_7,
