@@ -136,3 +136,46 @@ pub(crate) fn parent(file: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_a_file_start_at_it() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        std::fs::create_dir(at("p")).expect("writable");
+        let text = "plugin = \"bin/x.wasm\"\n[[grants.dirs]]\nhost = \"geo\"\nguest = \"/geo\"\n";
+        std::fs::write(at("p/linemill.toml"), text).expect("writable");
+        let file = |file: &str| Settings::few(Some(at(file).into()), Vec::new());
+        let table = [
+            (at("p"), Settings::default(), at("p/bin/x.wasm")),
+            (
+                at("p/linemill.toml"),
+                Settings::default(),
+                at("p/bin/x.wasm"),
+            ),
+            (at("p"), file("p/linemill.toml"), at("p/bin/x.wasm")),
+            (
+                "y.wasm".to_owned(),
+                file("p/linemill.toml"),
+                "y.wasm".to_owned(),
+            ),
+            (
+                "s3://b/y.wasm".to_owned(),
+                file("p/linemill.toml"),
+                "s3://b/y.wasm".to_owned(),
+            ),
+        ];
+        for (target, settings, plugin) in table {
+            let project = Project::new(&target, settings).expect("it is there");
+            let layers = project.layers(|_| false).expect("it is right");
+            let effective = layers.finish().expect("it is right");
+            let config = project.config_of(effective).expect("it names a plugin");
+            assert_eq!(config.plugin, Some(plugin), "{target}");
+            let host = &config.grants.dirs[0].host;
+            assert_eq!(host.to_string_lossy(), at("p/geo"), "{target}");
+        }
+    }
+}
