@@ -246,6 +246,23 @@ fn the_object_goes_with_its_faults_file() {
     }
 }
 
+/// Failures that a fix did not mend can still be replayed.
+#[test]
+fn capsules_of_what_still_fails_stay() {
+    let case = Case::new("unruly")
+        .set("capsules", "traps")
+        .input("a.txt", "a\n!trap b\n");
+    case.run();
+    let redrive = case
+        .redrive("unruly")
+        .args(["--completion", "delete", "--set", "capsules=off"]);
+    let outcome = redrive.source("out/corruption/a.txt").run();
+    assert_eq!(outcome.exit, Some(1), "{}", outcome.stderr);
+    let capsules = "out/corruption/a.txt.capsules.ndjson";
+    assert_eq!(outcome.lines(capsules).len(), 1);
+    assert!(!outcome.after.contains_key("out/corruption/a.txt"));
+}
+
 #[test]
 fn a_run_over_a_retry_object_takes_its_faults_file_along() {
     let case = Case::new("unruly").input("a.txt", "a\n!retry b\n");
@@ -487,6 +504,7 @@ fn a_prefix_names_objects_alone() {
     let case = case
         .file("c/a.txt", "a\n")
         .file("c/a.txt.faults.ndjson", made_row(1, "corrupt", ""))
+        .file("c/a.txt.capsules.ndjson", "{}\n")
         .file("c/b-retry01.txt", "b\n")
         .file("c/b-retry01.txt.resume.json", "{}")
         .file("c/b-retry01.txt.capsules.ndjson", "{}\n")
