@@ -7,6 +7,7 @@ mod ended;
 mod exchange;
 mod keeper;
 mod redact;
+mod secrets;
 mod shrink;
 mod tape;
 
@@ -25,6 +26,7 @@ pub use ended::Ended;
 pub use exchange::{Exchange, Piece};
 pub use keeper::{Capture, Keeper, Parts};
 pub use redact::redact_text;
+pub use secrets::Secrets;
 pub use shrink::Shrink;
 pub use tape::{Answer, Asked, Memory, Recorded, Said, Slot, Tape};
 
@@ -97,7 +99,8 @@ pub struct Capsule {
     /// What was redacted: `line`, `settings`, `attributes`, `context`, `http`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
-    /// Settings, attributes, variables and headers that are left out for their names: they look secret.
+    /// Settings, attributes, variables and headers that are left out for their names: they look secret; and where else
+    /// the same values, or passwords in URLs, were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
     /// Bytes of the batch that it was made smaller from.

@@ -50,7 +50,7 @@ pub async fn complete(
 }
 
 /// Does `action` to what stands beside the source, which is gone by now: its faults file, and the capsules of its
-/// failures unless some of its lines are `left` to be mended. That there is none is no error.
+/// failures unless some of its lines are `left` to be mended, those that failed again among them. That there is none is no error.
 pub async fn complete_beside(
     storage: &Storage,
     source_url: &str,

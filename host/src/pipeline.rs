@@ -243,7 +243,8 @@ impl Run {
         if source.redrive.is_none() && request::attempt_of(&source.url) == 0 {
             return;
         }
-        let (storage, left) = (&self.host.storage, self.rest.is_some());
+        let (storage, counts) = (&self.host.storage, &self.router.counts);
+        let left = self.rest.is_some() || counts.processed < counts.loaded;
         let completed = completion::complete_beside(storage, &source.url, &action, left).await;
         if let Err(error) = completed {
             let what = chain(&error);

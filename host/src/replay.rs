@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::count_lines;
-use crate::capsule::{Capsule, Ended, Memory, Recorded, Shrink};
+use crate::capsule::{Capsule, Ended, Memory, Recorded, Secrets, Shrink};
 use crate::deadline::Deadline;
 use crate::outcome::{self, Failure, Outcome, Trap};
 use crate::runtime::{Call, GuestContext, Instance, Plugin};
@@ -26,6 +26,7 @@ pub struct Replay {
     plugin: Plugin,
     capsule: Arc<Capsule>,
     guest: Arc<GuestContext>,
+    secrets: Arc<Secrets>,
 }
 
 /// How a replay ended.
@@ -34,6 +35,7 @@ pub struct Replayed {
     returned: Result<Result<Outcome, Failure>, Trap>,
     fuel: u64,
     redacted: bool,
+    secrets: Arc<Secrets>,
     recorded: Recorded,
     /// How the plugin's questions to the host differ from those that were recorded.
     pub divergence: Option<String>,
@@ -43,11 +45,11 @@ impl Replay {
     /// Of `capsule` in `plugin`, which is given what `completed` says besides the batch: it may know values that the
     /// capsule hides, and that never get into a capsule that is made of it.
     pub fn new(plugin: &Plugin, capsule: Capsule, completed: &Capsule) -> Self {
-        let guest = Arc::new(guest(completed));
         Replay {
             plugin: plugin.clone(),
+            guest: Arc::new(guest(completed)),
+            secrets: Arc::new(Secrets::between(completed, &capsule)),
             capsule: Arc::new(capsule),
-            guest,
         }
     }
 
@@ -72,6 +74,7 @@ impl Replay {
             returned: Ok(Ok(Outcome::default())),
             fuel: 0,
             redacted: capsule.redacted.iter().any(|part| part == "line"),
+            secrets: self.secrets.clone(),
             recorded: Recorded::default(),
             divergence: None,
         };
@@ -145,7 +148,7 @@ impl Replay {
 impl Replayed {
     /// How it ended for the line at `index` of the batch, or as a whole; in the words that the capsule has.
     pub fn ended(&self, index: Option<usize>) -> Ended {
-        let ended = Ended::of(&self.returned, self.fuel, index);
+        let ended = Ended::of(&self.returned, self.fuel, index).without(&self.secrets);
         match self.redacted {
             true => ended.redacted(),
             false => ended,

@@ -316,7 +316,7 @@ pub fn capsules(url: &str) -> String {
     format!("{url}{CAPSULES_SUFFIX}")
 }
 
-/// The object that holds what was not run again of the object `url`: `a-rest1-retry02.csv` for `a-retry02.csv`.
+/// The object that holds what was not run again of the object `url`: `a-rest02-1-retry02.csv` for `a-retry02.csv`.
 pub(crate) fn rest_of(url: &str) -> String {
     let name = url.rfind('/').map_or(0, |slash| slash + 1);
     format!("{}{}", &url[..name], rest_name(&url[name..]))

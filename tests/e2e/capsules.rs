@@ -379,14 +379,61 @@ fn granted_variables_are_in_it() {
         .run();
     let capsules = outcome.text(CORRUPT);
     assert!(capsules.contains("north"), "{}", outcome.stderr);
-    // The plugin printed the secret itself, which nobody can know; it is not in what was granted.
     let first: Value = serde_json::from_str(capsules.lines().next().expect("two")).expect("JSON");
     assert_eq!(first["masked"][0], "env.API_TOKEN");
-    assert!(!first.to_string().contains("swordfish"));
+    // The plugin printed the secret itself.
+    assert!(!capsules.contains("swordfish"), "{capsules}");
     // The variables are not set here.
     let (_, accounts) = accounts(&outcome.case, CORRUPT);
     assert_eq!(accounts[0]["Verdict"], "reproduced", "{}", accounts[0]);
-    assert_eq!(accounts[1]["Verdict"], "differs", "{}", accounts[1]);
+    assert_eq!(accounts[1]["Verdict"], "reproduced", "{}", accounts[1]);
+}
+
+/// `pre` hands settings on, and a panic tells them: what is hidden in one place is hidden in all.
+#[test]
+fn secrets_are_hidden_wherever_they_stand() {
+    let outcome = unruly([
+        "!tell setting api_token",
+        "!tell context",
+        "!tell setting url",
+    ])
+    .set("capsules", "traps")
+    .set("trap_ratio_max", 1)
+    .setting("api_token", "swordfish")
+    .setting("greeting", "swordfish or not")
+    .setting("url", "https://jo:hunter2@h.org/?id=1")
+    .setting("context", "of swordfish")
+    .run();
+    let capsules = outcome.text(CORRUPT);
+    for secret in ["swordfish", "hunter2"] {
+        assert!(!capsules.contains(secret), "{secret}: {capsules}");
+    }
+    let first: Value = serde_json::from_str(capsules.lines().next().expect("three")).expect("JSON");
+    assert_eq!(first["settings"]["greeting"], "*** or not");
+    assert_eq!(first["settings"]["url"], "https://jo:***@h.org/?id=1");
+    assert_eq!(first["context"], "b2YgKioqKioqKioq");
+    let masked = ["context", "settings.api_token", "settings.context"];
+    let masked: Vec<_> = masked
+        .into_iter()
+        .chain(["settings.greeting", "settings.url"])
+        .collect();
+    assert_eq!(first["masked"], serde_json::json!(masked));
+    // With what is hidden said here, it is the same, and it is not shown.
+    let plugin = plugin("unruly").to_string_lossy().into_owned();
+    let words = [
+        "replay",
+        "-p",
+        &plugin,
+        "-s",
+        "api_token=swordfish",
+        "--line",
+        "1",
+        CORRUPT,
+    ];
+    let replayed = outcome.case.command_here(words).run();
+    assert_eq!(replayed.exit, Some(0), "{}", replayed.stderr);
+    let shown = String::from_utf8_lossy(&replayed.stdout);
+    assert!(!shown.contains("swordfish"), "{shown}");
 }
 
 /// What a server answered is in the capsule: it is not asked again, and may be gone.

@@ -246,6 +246,23 @@ fn the_object_goes_with_its_faults_file() {
     }
 }
 
+/// Failures that a fix did not mend can still be replayed.
+#[test]
+fn capsules_of_what_still_fails_stay() {
+    let case = Case::new("unruly")
+        .set("capsules", "traps")
+        .input("a.txt", "a\n!trap b\n");
+    case.run();
+    let redrive = case
+        .redrive("unruly")
+        .args(["--completion", "delete", "--set", "capsules=off"]);
+    let outcome = redrive.source("out/corruption/a.txt").run();
+    assert_eq!(outcome.exit, Some(1), "{}", outcome.stderr);
+    let capsules = "out/corruption/a.txt.capsules.ndjson";
+    assert_eq!(outcome.lines(capsules).len(), 1);
+    assert!(!outcome.after.contains_key("out/corruption/a.txt"));
+}
+
 #[test]
 fn a_run_over_a_retry_object_takes_its_faults_file_along() {
     let case = Case::new("unruly").input("a.txt", "a\n!retry b\n");
@@ -290,19 +307,19 @@ fn remainders_and_failed_lines() {
         removed out/retry/a-retry01.txt
         removed out/retry/a-retry01.txt.faults.ndjson
         out/destination/out/retry/a-retry01.txt: what is left
-        out/retry/a-rest1-retry01.txt: !retry b
+        out/retry/a-rest01-1-retry01.txt: !retry b
           3 retry: b
         ",
         );
     // No attempt is left: it has failed, and that can be run again as often as anybody likes.
     let given_up = redrive.clone().args(["--max-retries", "1"]);
-    given_up.source("out/retry/a-rest1-retry01.txt").check(
+    given_up.source("out/retry/a-rest01-1-retry01.txt").check(
         "
         exit 1
         failed: loaded 1, failed 1
-        removed out/retry/a-rest1-retry01.txt
-        removed out/retry/a-rest1-retry01.txt.faults.ndjson
-        out/failed/out/retry/a-rest1-retry02.txt: !retry b
+        removed out/retry/a-rest01-1-retry01.txt
+        removed out/retry/a-rest01-1-retry01.txt.faults.ndjson
+        out/failed/out/retry/a-rest01-1-retry02.txt: !retry b
           3 failed: b
         ",
     );
@@ -313,9 +330,9 @@ fn remainders_and_failed_lines() {
         "
         exit 1
         corrupted: loaded 1, corrupted 1
-        removed out/failed/out/retry/a-rest1-retry02.txt
-        removed out/failed/out/retry/a-rest1-retry02.txt.faults.ndjson
-        out/corruption/out/failed/out/retry/a-rest1-retry02.txt: !retry b
+        removed out/failed/out/retry/a-rest01-1-retry02.txt
+        removed out/failed/out/retry/a-rest01-1-retry02.txt.faults.ndjson
+        out/corruption/out/failed/out/retry/a-rest01-1-retry02.txt: !retry b
           3 corrupt: the record has 1 columns, not 3
         ",
     );
@@ -342,9 +359,9 @@ fn a_remainder_of_several_lines_stays_together() {
     let rows = made_row(7, "partial", ",\"lines\":2") + &made_row(9, "retry", "");
     let outcome = made(&rows).args(["--kind", "retry"]).source("c/").run();
     assert_eq!(outcome.lines("out/destination/c/a-retry01.txt"), ["three"]);
-    assert_eq!(outcome.lines("c/a-rest1-retry01.txt"), ["one", "two"]);
+    assert_eq!(outcome.lines("c/a-rest01-1-retry01.txt"), ["one", "two"]);
     assert_eq!(
-        outcome.text("c/a-rest1-retry01.txt.faults.ndjson"),
+        outcome.text("c/a-rest01-1-retry01.txt.faults.ndjson"),
         made_row(7, "partial", ",\"lines\":2")
     );
 
@@ -353,7 +370,7 @@ fn a_remainder_of_several_lines_stays_together() {
         outcome.lines("out/destination/c/a-retry01.txt"),
         ["one", "two"]
     );
-    assert_eq!(outcome.lines("c/a-rest1-retry01.txt"), ["three"]);
+    assert_eq!(outcome.lines("c/a-rest01-1-retry01.txt"), ["three"]);
 }
 
 #[test]
@@ -367,26 +384,27 @@ fn lines_without_a_row_were_never_run() {
         outcome.lines("out/destination/c/a-retry01.txt"),
         ["two", "three"]
     );
-    assert_eq!(outcome.lines("c/a-rest1-retry01.txt"), ["one"]);
-    assert_eq!(outcome.text("c/a-rest1-retry01.txt.faults.ndjson"), rows);
+    assert_eq!(outcome.lines("c/a-rest01-1-retry01.txt"), ["one"]);
+    assert_eq!(outcome.text("c/a-rest01-1-retry01.txt.faults.ndjson"), rows);
 
     // The rest of a rest that has no rows.
     let case = made(&rows)
         .args(["--kind", "retry"])
         .source("c/a-retry01.txt");
     let outcome = case.run();
-    assert_eq!(outcome.lines("c/a-rest1-retry01.txt"), ["two", "three"]);
+    assert_eq!(outcome.lines("c/a-rest01-1-retry01.txt"), ["two", "three"]);
     assert!(
         !outcome
             .after
-            .contains_key("c/a-rest1-retry01.txt.faults.ndjson")
+            .contains_key("c/a-rest01-1-retry01.txt.faults.ndjson")
     );
-    let outcome = case.again().out("more").source("c/").run();
+    let rest = "c/a-rest01-1-retry01.txt";
+    let outcome = case.again().out("more").source(rest).run();
     assert_eq!(
-        outcome.lines("more/destination/c/a-rest1-retry01.txt"),
+        outcome.lines("more/destination/c/a-rest01-1-retry01.txt"),
         Vec::<String>::new()
     );
-    let outcome = case.redrive("unruly").out("all").source("c/").run();
+    let outcome = case.redrive("unruly").out("all").source(rest).run();
     assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
 }
 
@@ -486,6 +504,7 @@ fn a_prefix_names_objects_alone() {
     let case = case
         .file("c/a.txt", "a\n")
         .file("c/a.txt.faults.ndjson", made_row(1, "corrupt", ""))
+        .file("c/a.txt.capsules.ndjson", "{}\n")
         .file("c/b-retry01.txt", "b\n")
         .file("c/b-retry01.txt.resume.json", "{}")
         .file("c/b-retry01.txt.capsules.ndjson", "{}\n")
@@ -493,25 +512,64 @@ fn a_prefix_names_objects_alone() {
         .file("c/other.txt", "somebody else's\n");
     let outcome = case.source("c/").run();
     assert_eq!(outcome.exit, Some(0), "{}", outcome.stderr);
-    assert_eq!(outcome.reports.len(), 2);
-    assert!(
-        outcome
-            .stderr
-            .contains("c/gone.txt.faults.ndjson stands alone"),
-        "{}",
-        outcome.stderr
-    );
+    assert_eq!(outcome.reports.len(), 1);
+    // The output of a retry has such a name too.
+    for told in [
+        "c/gone.txt.faults.ndjson stands alone",
+        "1 object in c/ left out, which no faults file stands beside, such as c/b-retry01.txt",
+    ] {
+        assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+    }
     let left: Vec<_> = outcome.after.keys().map(String::as_str).collect();
     assert_eq!(
         left,
         [
+            "c/b-retry01.txt",
+            "c/b-retry01.txt.capsules.ndjson",
             "c/b-retry01.txt.resume.json",
             "c/gone.txt.faults.ndjson",
             "c/other.txt",
             "out/destination/c/a-retry01.txt",
-            "out/destination/c/b-retry01.txt",
         ]
     );
+}
+
+/// What is left of a first attempt, what fails again of that, and what is left of the second one, all of one source.
+#[test]
+fn rests_and_retries_have_names_of_their_own() {
+    let case = Case::new("unruly").input("a.txt", "!corrupt a 1\n!corrupt a 2\n!corrupt b\n");
+    case.run();
+    let redrive = |reason: &str, name: &str| {
+        let again = case.redrive("unruly").args(["--reason", reason]);
+        again.source(&format!("out/corruption/{name}")).run()
+    };
+    redrive("a", "a.txt");
+    redrive("b", "a-rest1.txt");
+    let outcome = redrive("1", "a-retry01.txt");
+    assert_eq!(outcome.report().count("Loaded"), 1, "{}", outcome.stderr);
+    for (name, lines) in [
+        ("a-rest1", vec!["!corrupt b"]),
+        ("a-rest1-retry01", vec!["!corrupt b"]),
+        ("a-rest01-1-retry01", vec!["!corrupt a 2"]),
+        ("a-retry02", vec!["!corrupt a 1"]),
+    ] {
+        let object = format!("out/corruption/{name}.txt");
+        assert_eq!(outcome.lines(&object), lines, "{name}");
+    }
+}
+
+/// The output of a run over retried lines is named as those are: a prefix that holds all of them never runs it.
+#[test]
+fn outputs_are_not_run_again() {
+    let case = Case::new("unruly").input("a.txt", "!rest what is left\nc\n");
+    case.run();
+    let done = case.redrive("unruly").source("out/retry/").run();
+    let output = done.lines("out/destination/out/retry/a-retry01.txt");
+    assert_eq!(output, ["what is left"]);
+    let outcome = case.redrive("unruly").out("other").source("out/").run();
+    let sources = outcome.reports.iter();
+    let sources: Vec<_> = sources.map(|report| report.text("SourceURL")).collect();
+    assert_eq!(sources, [Some("out/retry/a-retry01.txt")]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Secrets;
 use super::redact::redact_text;
 use crate::outcome::{Failure, FaultKind, Outcome, Trap, TrapKind};
 
@@ -186,6 +187,15 @@ impl Ended {
         {
             let (place, rest) = split_place(message);
             *message = format!("{place}{}", redact_text(rest));
+        }
+        self
+    }
+
+    /// The same without secret values.
+    #[must_use]
+    pub fn without(mut self, secrets: &Secrets) -> Ended {
+        if let Some(message) = self.message_mut() {
+            secrets.hide(message);
         }
         self
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::redact::{redact, redact_text};
-use super::{MASK, base64_bytes};
+use super::{MASK, Secrets, base64_bytes};
 use crate::config::{is_secret, mask_secrets};
 use crate::runtime::HttpFailure;
 
@@ -98,13 +98,36 @@ impl Exchange {
                 *value = redact_text(value);
             }
         }
+        let hidden = redact(&self.whole_body());
+        self.replace_body(&hidden);
+    }
+
+    /// Hides secret values wherever they stand; `true`: there were some in the answer.
+    pub fn hide_secrets(&mut self, secrets: &Secrets) -> bool {
+        secrets.hide(&mut self.url);
+        let mut hidden = false;
+        for (_, value) in &mut self.headers {
+            hidden |= secrets.hide(value);
+        }
+        let mut body = self.whole_body();
+        if secrets.blot(&mut body) {
+            self.replace_body(&body);
+            hidden = true;
+        }
+        hidden
+    }
+
+    fn whole_body(&self) -> Vec<u8> {
         let pieces = self.body.iter().flat_map(|piece| &piece.0);
-        let mut hidden = &redact(&pieces.copied().collect::<Vec<u8>>())[..];
-        for Piece(bytes) in &mut self.body {
-            // Hidden bytes are as many as they were.
-            let (first, rest) = hidden.split_at(bytes.len().min(hidden.len()));
-            *bytes = first.to_vec();
-            hidden = rest;
+        pieces.copied().collect()
+    }
+
+    /// Puts as many other bytes into the same pieces.
+    fn replace_body(&mut self, mut bytes: &[u8]) {
+        for Piece(piece) in &mut self.body {
+            let (first, rest) = bytes.split_at(piece.len().min(bytes.len()));
+            *piece = first.to_vec();
+            bytes = rest;
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::redact::{redact, redact_lines, redact_text};
 use super::{
-    Answer, Capsule, Ended, LimitsOf, MASK, MadeBy, PluginOf, Recorded, RequestOf, VERSION,
+    Answer, Capsule, Ended, LimitsOf, MASK, MadeBy, PluginOf, Recorded, RequestOf, Secrets, VERSION,
 };
 use crate::batch::Batch;
-use crate::config::{CapsuleMode, Config, is_secret};
+use crate::config::{CapsuleMode, Config, is_secret, mask_secrets};
 use crate::report::CapsuleCounts;
 use crate::runtime::{ENGINE, GuestContext, Plugin};
 
@@ -255,35 +255,74 @@ fn bytes_of<'a>(batch: &'a Batch, lines: &Range<usize>) -> &'a [u8] {
     &batch.bytes()[start..ends[lines.end - 1]]
 }
 
-/// Leaves out what looks secret by its name.
+/// Leaves out what looks secret by its name, and passwords in URLs, wherever else they stand but in the lines.
 fn mask(capsule: &mut Capsule) {
+    let mut secrets = Secrets::default();
+    let mut masked = Vec::new();
     for (name, value) in &mut capsule.settings {
-        if is_secret(name) && !value.is_empty() {
-            MASK.clone_into(value);
-            capsule.masked.push(format!("settings.{name}"));
+        if mask_value(name, value, &mut secrets) {
+            masked.push(format!("settings.{name}"));
         }
     }
     for (name, value) in &mut capsule.request.attributes {
-        if is_secret(name) && !value.is_empty() {
-            MASK.clone_into(value);
-            capsule.masked.push(format!("attributes.{name}"));
+        if mask_value(name, value, &mut secrets) {
+            masked.push(format!("attributes.{name}"));
         }
     }
     for (name, value) in &mut capsule.env {
-        if is_secret(name) && !value.is_empty() {
-            // All variables are copied together: their lengths decide what that costs.
-            *value = "*".repeat(value.len());
-            capsule.masked.push(format!("env.{name}"));
+        // All variables are copied together: their lengths decide what that costs.
+        let stars = "*".repeat(value.len());
+        if mask_value(name, &mut value.clone(), &mut Secrets::default()) {
+            secrets.add(value, &stars);
+            *value = stars;
+            masked.push(format!("env.{name}"));
         }
     }
     for said in &capsule.answers {
         if let Answer::Http(exchange) = &said.answer {
-            let names = exchange.masked().map(|name| format!("http.{name}"));
-            capsule.masked.extend(names);
+            masked.extend(exchange.masked().map(|name| format!("http.{name}")));
         }
     }
-    capsule.masked.sort();
-    capsule.masked.dedup();
+    hide_secrets(capsule, &secrets, &mut masked);
+    masked.sort();
+    masked.dedup();
+    capsule.masked = masked;
+}
+
+/// Whether `value` was masked, in whole for its name or in part.
+fn mask_value(name: &str, value: &mut String, secrets: &mut Secrets) -> bool {
+    let shown = match is_secret(name) && !value.is_empty() {
+        true => MASK.to_owned(),
+        false => mask_secrets(value),
+    };
+    let masked = shown != *value;
+    secrets.add(value, &shown);
+    *value = shown;
+    masked
+}
+
+fn hide_secrets(capsule: &mut Capsule, secrets: &Secrets, masked: &mut Vec<String>) {
+    for (name, value) in &mut capsule.settings {
+        if secrets.hide(value) {
+            masked.push(format!("settings.{name}"));
+        }
+    }
+    for (name, value) in &mut capsule.request.attributes {
+        if secrets.hide(value) {
+            masked.push(format!("attributes.{name}"));
+        }
+    }
+    if secrets.blot(&mut capsule.context) {
+        masked.push("context".to_owned());
+    }
+    capsule.ended = capsule.ended.clone().without(secrets);
+    for said in &mut capsule.answers {
+        if let Answer::Http(exchange) = &mut said.answer
+            && exchange.hide_secrets(secrets)
+        {
+            masked.push("http".to_owned());
+        }
+    }
 }
 
 fn hide(capsule: &mut Capsule, parts: Parts) {

@@ -114,7 +114,19 @@ async fn find_many(storage: &Storage, argument: &str) -> Result<Vec<Faulted>> {
             *faulted = find_one(storage, &whole).await?;
         }
     }
-    found.retain(|faulted| faulted.rows.is_some() || faulted.is_again());
+    // Lines that were handed over without having been run may stand alone, but so does the output of a retry, and has
+    // the same name: running that would be worse than naming those.
+    let alone = found.iter().filter(|faulted| faulted.is_again_alone());
+    if let Some(Faulted {
+        lines: Some(first), ..
+    }) = alone.clone().next()
+    {
+        tracing::warn!(
+            "{} in {argument} left out, which no faults file stands beside, such as {first}: an object of lines that were never run is to be named itself",
+            counted(alone.count() as u64, "object")
+        );
+    }
+    found.retain(|faulted| faulted.rows.is_some());
     if found.is_empty() {
         bail!("{argument}: no lines are there that were not processed");
     }
@@ -148,9 +160,9 @@ fn object_of(url: &str) -> Option<&str> {
 }
 
 impl Faulted {
-    /// Lines that were handed over without having been run are by themselves.
-    pub(crate) fn is_again(&self) -> bool {
-        self.lines.as_ref().is_some_and(|url| attempt_of(url) > 0)
+    /// Whether it may be lines that were handed over without having been run, going by its name.
+    fn is_again_alone(&self) -> bool {
+        self.rows.is_none() && self.lines.as_ref().is_some_and(|url| attempt_of(url) > 0)
     }
 }
 

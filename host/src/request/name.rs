@@ -21,21 +21,22 @@ pub(super) fn attempt_name(last_segment: &str, attempt: u32) -> String {
     retry_name(last_segment, attempt.saturating_sub(1))
 }
 
-/// The name for what was not run again of `last_segment`: `-rest1` before `-retryNN` and the extension, then
-/// `-rest2`; it is of the same attempt.
+/// The name for what was not run again of `last_segment`, of the same attempt: `-rest1` before the extension, then
+/// `-rest2`; of an attempt NN `-restNN-1` before `-retryNN`. So it is never that of an attempt at a rest: what of
+/// `a-rest1.csv` fails again is in `a-rest1-retry01.csv`, the rest of `a-retry01.csv` in `a-rest01-1-retry01.csv`.
 pub(super) fn rest_name(last_segment: &str) -> String {
     let parts = Parts::of(last_segment);
-    let marked = parts.stem.rsplit_once(REST_MARK);
+    let mark = match parts.digits {
+        Some(digits) => format!("{REST_MARK}{digits}-"),
+        None => REST_MARK.to_owned(),
+    };
+    let marked = parts.stem.rsplit_once(&mark);
     let (stem, before) = match marked.filter(|(_, number)| is_number(number)) {
         Some((stem, number)) => (stem, number.parse::<u64>().unwrap_or(u64::MAX)),
         None => (parts.stem, 0),
     };
     let next = before.saturating_add(1);
-    format!(
-        "{stem}{REST_MARK}{next}{}{}",
-        parts.retry(),
-        parts.extension
-    )
+    format!("{stem}{mark}{next}{}{}", parts.retry(), parts.extension)
 }
 
 /// The name for the range of `last_segment` that begins at `offset`.

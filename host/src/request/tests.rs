@@ -236,10 +236,12 @@ fn lines_that_are_run_again() {
     let table = "
         memory://out/corrupted/x/a.csv 1         => retry/corrupted/x/a-retry02.csv corrupted/x/a-retry01.csv corrupted/x/a-rest1.csv
         memory://out/corrupted/x/a-rest1.csv 1   => retry/corrupted/x/a-rest1-retry02.csv corrupted/x/a-rest1-retry01.csv corrupted/x/a-rest2.csv
-        memory://out/corrupted/x/a-retry01.csv 2 => retry/corrupted/x/a-retry03.csv corrupted/x/a-retry02.csv corrupted/x/a-rest1-retry01.csv
-        memory://out/retry/x/a-retry01.csv.gz 1  => retry/x/a-retry02.csv.gz corrupted/retry/x/a-retry01.csv.gz retry/x/a-rest1-retry01.csv.gz
-        memory://out/retry/a-at9-retry01.csv 1   => retry/a-at9-retry02.csv corrupted/retry/a-at9-retry01.csv retry/a-at9-rest1-retry01.csv
-        memory://out/failed/a-retry04.csv 4      => failed/a-retry05.csv corrupted/failed/a-retry04.csv failed/a-rest1-retry04.csv
+        memory://out/corrupted/x/a-retry01.csv 2 => retry/corrupted/x/a-retry03.csv corrupted/x/a-retry02.csv corrupted/x/a-rest01-1-retry01.csv
+        memory://out/corrupted/x/a-rest1-retry01.csv 2    => retry/corrupted/x/a-rest1-retry03.csv corrupted/x/a-rest1-retry02.csv corrupted/x/a-rest1-rest01-1-retry01.csv
+        memory://out/corrupted/x/a-rest01-1-retry01.csv 2 => retry/corrupted/x/a-rest01-1-retry03.csv corrupted/x/a-rest01-1-retry02.csv corrupted/x/a-rest01-2-retry01.csv
+        memory://out/retry/x/a-retry01.csv.gz 1  => retry/x/a-retry02.csv.gz corrupted/retry/x/a-retry01.csv.gz retry/x/a-rest01-1-retry01.csv.gz
+        memory://out/retry/a-at9-retry01.csv 1   => retry/a-at9-retry02.csv corrupted/retry/a-at9-retry01.csv retry/a-at9-rest01-1-retry01.csv
+        memory://out/failed/a-retry04.csv 4      => failed/a-retry05.csv corrupted/failed/a-retry04.csv failed/a-rest04-1-retry04.csv
         memory://out/corrupted/a-rest9x 1        => retry/corrupted/a-rest9x-retry02 corrupted/a-rest9x-retry01 corrupted/a-rest9x-rest1
         memory://out/corrupted/a-rest99999999999999999999 1 => retry/corrupted/a-rest99999999999999999999-retry02 corrupted/a-rest99999999999999999999-retry01 corrupted/a-rest18446744073709551615
     ";

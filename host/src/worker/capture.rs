@@ -69,7 +69,9 @@ impl Witness {
                 let holds =
                     |other: &Range<usize>| other.start <= lines.start && lines.end <= other.end;
                 self.parts.retain(|part| !holds(&part.lines));
-                self.doubts.retain(|doubt| !holds(&doubt.lines));
+                // A line that is blamed stays so, whatever came of those behind it in its call.
+                self.doubts
+                    .retain(|doubt| doubt.ended.index().is_some() || !holds(&doubt.lines));
                 let capture = Capture {
                     lines,
                     ended,
