@@ -165,6 +165,35 @@ fn folders_that_cannot_be_granted_end_it_at_the_start() {
 }
 
 #[test]
+fn a_folder_with_what_may_block_is_not_granted() {
+    let case = probed(["read /geo/pipe"]).file("data/geo/cities.csv", "Oslo\n");
+    let pipe = case.dir().join("data/geo/pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    let dirs = r#"[{"host": "data/geo", "guest": "/geo"}]"#;
+    let outcome = case.set("grants.dirs", dirs).run();
+    assert_eq!(outcome.exit, Some(2), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("pipe, which is a pipe"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn files_that_are_kept_open_are_few() {
+    let case = probed(["hoard-files /geo/cities.csv"]).file("data/geo/cities.csv", "Oslo\n");
+    let dirs = r#"[{"host": "data/geo", "guest": "/geo"}]"#;
+    let outcome = case.set("grants.dirs", dirs).run();
+    assert_eq!(
+        outcome.report().count("CorruptionErrors"),
+        1,
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn grants_are_read_from_a_file_and_printed_so_that_they_can_be_read_again() {
     let toml = r#"
         [grants]

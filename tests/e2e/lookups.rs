@@ -548,3 +548,65 @@ fn a_version_that_runs_along_only_reads() {
         "{counts:?}"
     );
 }
+
+#[test]
+fn a_request_that_was_abandoned_never_looks_whole() {
+    let server = LookupServer::start();
+    let grant = server.grant(r#", "methods": ["POST"]"#);
+    let lines = vec![format!("abandon {}", server.url("/hear")); 30];
+    let outcome = probed(&grant, lines).set("batch_lines", 1).run();
+    let report = outcome.report();
+    assert_eq!(report.count("CorruptionErrors"), 30, "{}", report.0);
+    let counts = server.wait(|counts| counts.open == 0);
+    assert_eq!((counts.requests, counts.ended), (30, 0));
+}
+
+#[test]
+fn requests_that_never_end_count_as_connections() {
+    let server = LookupServer::start();
+    let grant = server.grant(r#", "methods": ["POST"]"#);
+    let lines = vec![format!("linger {}", server.url("/hear")); 4];
+    let outcome = probed(&grant, lines)
+        .set("concurrency", 1)
+        .set("grants.http_connect_ms_max", 200)
+        .set("grants.http_connections_per_host_max", 2)
+        .run();
+    let busy = "failed: ErrorCode::ConnectionLimitReached";
+    check_said(&outcome, &["200", "200", busy, busy]);
+    let counts = server.wait(|counts| counts.open == 0);
+    assert_eq!((counts.connections, counts.ended), (2, 0));
+}
+
+#[test]
+fn headers_of_answers_are_limited() {
+    let server = LookupServer::start();
+    let asked = ["headers-60000", "headers-80000", "x"];
+    let lines = asked.map(|name| format!("GET {}", server.url(&format!("/{name}"))));
+    let outcome = probed(&server.grant(""), lines).run();
+    check_said(
+        &outcome,
+        &["200 after all", "failed: Connection", "200 known: x"],
+    );
+    assert!(
+        outcome.stderr.contains("more than 65536 bytes"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn what_is_hoarded_is_little() {
+    for what in ["hoard-headers", "hoard-bodies"] {
+        let case = probed(r#"{"host": "nobody.invalid"}"#, [what]).set("concurrency", 1);
+        let mut running = case.start();
+        let peak = running.peak_kib();
+        let outcome = running.finish();
+        assert_eq!(
+            outcome.report().count("CorruptionErrors"),
+            1,
+            "{}",
+            outcome.stderr
+        );
+        assert!(peak < 400 * 1024, "{what}: {peak} KiB");
+    }
+}

@@ -103,9 +103,16 @@ fn measure(path: &Path, grants: &Grants) -> Result<()> {
             let entry = entry?;
             let meta = entry.metadata()?;
             files += 1;
-            match meta.is_dir() {
-                true => folders.push(entry.path()),
-                false => bytes += meta.len(),
+            let kind = meta.file_type();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() || kind.is_symlink() {
+                bytes += meta.len();
+            } else {
+                bail!(
+                    "has {}, which is a pipe, a socket or a device: whoever opens it may wait for ever",
+                    entry.path().display()
+                );
             }
             if files > grants.dir_files_max {
                 bail!(

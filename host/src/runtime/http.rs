@@ -1,8 +1,12 @@
 //! `wasi:http` as a plugin sees it: its requests become questions, what came of them its answers or error codes.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -15,7 +19,12 @@ use wasmtime_wasi_http::{
 use super::answers::{Answer, Answers, HttpFailure, HttpFailureKind, Patience, Question};
 use super::state::{GuestContext, Level, State};
 
-/// What an instance's requests go through.
+/// What the headers of one request may take up, in bytes: an instance may hold many.
+const HEADERS_BYTES_MAX: usize = 64 << 10;
+/// What of a request's body is taken from the plugin at once; an instance may hold many of these too.
+const BODY_PIECE_MAX: usize = 64 << 10;
+
+/// What an instance's requests go through. It is dropped before the handles of the instance are.
 pub(super) struct Http {
     ctx: WasiHttpCtx,
     asking: Asking,
@@ -25,17 +34,27 @@ struct Asking {
     answers: Arc<dyn Answers>,
     guest: Arc<GuestContext>,
     until: Instant,
+    /// Whether the instance is gone.
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
+    }
 }
 
 impl Http {
     pub(super) fn new(answers: Arc<dyn Answers>, guest: Arc<GuestContext>) -> Self {
-        let until = Instant::now();
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(HEADERS_BYTES_MAX);
         Http {
-            ctx: WasiHttpCtx::new(),
+            ctx,
             asking: Asking {
                 answers,
                 guest,
-                until,
+                until: Instant::now(),
+                gone: Arc::default(),
             },
         }
     }
@@ -65,6 +84,10 @@ impl WasiHttpHooks for Asking {
         false
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_MAX
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -80,7 +103,11 @@ impl WasiHttpHooks for Asking {
         };
         let asked = format!("{} {}", request.method(), shown(request.uri()));
         let question = Question {
-            request: request.map(|body| body.map_err(aborted).boxed_unsync()),
+            request: request.map(|body| {
+                let gone = self.gone.clone();
+                let body = Whole { body, gone };
+                body.map_err(aborted).boxed_unsync()
+            }),
             patience: Patience {
                 connect: options.connect_timeout,
                 first_byte: options.first_byte_timeout,
@@ -104,6 +131,39 @@ impl WasiHttpHooks for Asking {
                 Err(failure) => Err(tell(failure)),
             }
         })
+    }
+}
+
+/// The body of a request. That of an instance which is gone (a trap, a cut) breaks off: it must not look as if it had
+/// ended where the plugin was.
+struct Whole {
+    body: WasiBody,
+    gone: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+        let next = Pin::new(&mut self.body).poll_frame(cx);
+        match next {
+            Poll::Ready(None) if self.gone.load(Ordering::Acquire) => {
+                Poll::Ready(Some(Err(Error::HttpProtocolError)))
+            }
+            next => next,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

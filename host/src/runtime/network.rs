@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::{Host, Url};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
@@ -29,6 +29,8 @@ use arriving::Arriving;
 
 /// Names that are looked up at once; looking up blocks a thread.
 const LOOKUPS_MAX: usize = 16;
+/// What the headers of an answer may take up, in bytes: an instance may hold many.
+const HEADERS_BYTES_MAX: usize = 64 << 10;
 /// How long a connection is kept that nobody uses: less than most servers keep it.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -235,10 +237,12 @@ async fn ask(
         );
         HttpFailure::new(HttpFailureKind::Busy, why)
     })?;
-    let room = room.expect("the semaphore is never closed");
+    // A connection is in use until both bodies have passed: a server may answer a request that has not ended.
+    let room = Arc::new(room.expect("the semaphore is never closed"));
 
     let first_byte = shorter(first_byte, limits.first_byte);
-    let asking = client.execute(sent(request, granted.url, limits.request_bytes_max));
+    let request = sent(request, granted.url, limits.request_bytes_max, room.clone());
+    let asking = client.execute(request);
     let head = tokio::time::timeout_at(by(first_byte), asking).await;
     let head = head.map_err(|_| {
         let why = format!(
@@ -251,6 +255,17 @@ async fn ask(
     let answer = http::Response::from(
         head.map_err(|error| failures::before_answer(error, &granted.server))?,
     );
+    let headers = answer.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if headers > HEADERS_BYTES_MAX {
+        let why = format!(
+            "the headers of the answer of {} have more than {HEADERS_BYTES_MAX} bytes",
+            granted.server
+        );
+        return Err(HttpFailure::new(HttpFailureKind::Protocol, why));
+    }
     let between_bytes = shorter(between_bytes, limits.between_bytes);
     let arriving = |body| {
         Arriving::new(
@@ -264,7 +279,12 @@ async fn ask(
     Ok(answer.map(|body| arriving(body).boxed_unsync()))
 }
 
-fn sent(request: http::Request<Body>, url: Url, bytes_max: usize) -> reqwest::Request {
+fn sent(
+    request: http::Request<Body>,
+    url: Url,
+    bytes_max: usize,
+    room: Arc<OwnedSemaphorePermit>,
+) -> reqwest::Request {
     let (head, body) = request.into_parts();
     let mut request = reqwest::Request::new(head.method, url);
     *request.headers_mut() = head.headers;
@@ -273,6 +293,7 @@ fn sent(request: http::Request<Body>, url: Url, bytes_max: usize) -> reqwest::Re
             body: Mutex::new(body),
             left: bytes_max,
             max: bytes_max,
+            _room: room,
         };
         *request.body_mut() = Some(reqwest::Body::wrap(sending));
     }
@@ -285,6 +306,7 @@ struct Sending {
     body: Mutex<Body>,
     left: usize,
     max: usize,
+    _room: Arc<OwnedSemaphorePermit>,
 }
 
 impl http_body::Body for Sending {

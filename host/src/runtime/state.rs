@@ -21,8 +21,9 @@ use crate::outcome::cut;
 
 /// Seeds hash maps and the like: the same input gives the same work on every machine.
 const SEED: u128 = 0x6c69_6e65_6d69_6c6c_6c69_6e65_6d69_6c6c;
-/// Streams, pollables and errors that an instance may hold at once.
-const HANDLES_MAX: usize = 10_000;
+/// Streams, pollables, requests, open files and the like that an instance may hold at once: what is behind them is
+/// memory of the host, and files that it has open.
+const HANDLES_MAX: usize = 1000;
 
 pub(super) use host::Level;
 
@@ -156,8 +157,9 @@ impl GuestContext {
 pub(super) struct State {
     guest: Arc<GuestContext>,
     wasi: WasiCtx,
-    table: ResourceTable,
+    /// Before the handles, since it has to be dropped before them.
     pub(super) http: Http,
+    table: ResourceTable,
     pub(super) stderr: Printed,
     pub(super) growth: Growth,
     /// What the host answers, where it is kept or played back.

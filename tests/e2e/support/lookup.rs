@@ -16,6 +16,8 @@ const DRIP: Duration = Duration::from_millis(20);
 /// | last segment | what it does |
 /// | --- | --- |
 /// | `status-N` | answers with that status |
+/// | `hear` | answers as soon as the body has begun, and reads on; it counts those that end |
+/// | `headers-N` | answers with N bytes of headers |
 /// | `hang` | never answers |
 /// | `stall` | begins an answer, and never goes on |
 /// | `trickle` | goes on byte by byte, without end |
@@ -53,6 +55,8 @@ pub(crate) struct Counts {
     pub(crate) waiting: usize,
     /// As many were waiting at once.
     pub(crate) waiting_max: usize,
+    /// Bodies in pieces that came to their end.
+    pub(crate) ended: usize,
     /// Methods and paths.
     pub(crate) asked: BTreeSet<String>,
     over: bool,
@@ -169,6 +173,24 @@ impl Seen {
         let (word, rest) = name.split_once('-').unwrap_or((name, ""));
         match word {
             "status" => respond(stream, &format!("{rest} Said So"), "", "what it says"),
+            "hear" => {
+                respond(stream, "200 OK", "", "heard")?;
+                let mut body = Vec::new();
+                let mut piece = [0; 1024];
+                loop {
+                    let n = reader.read(&mut piece).ok().filter(|n| *n > 0)?;
+                    body.extend_from_slice(&piece[..n]);
+                    if body.ends_with(b"\r\n0\r\n\r\n") {
+                        self.change(|counts| counts.ended += 1);
+                        return Some(());
+                    }
+                }
+            }
+            "headers" => {
+                let bytes: usize = rest.parse().ok()?;
+                let header = format!("X-Long: {}\r\n", "x".repeat(1000));
+                respond(stream, "200 OK", &header.repeat(bytes / 1000), "after all")
+            }
             "hang" => gone(reader),
             "stall" => {
                 stream

@@ -1,6 +1,7 @@
 //! The body of an answer as it arrives: limited in size, and in how long it may stop.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) struct Arriving {
     /// Runs while somebody waits for the next piece, not while the plugin works on the last one.
     waiting: Option<Pin<Box<Sleep>>>,
     /// Given back when nothing more is to come.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Arriving {
@@ -32,7 +33,7 @@ impl Arriving {
         server: Origin,
         bytes_max: usize,
         between_bytes: Duration,
-        room: OwnedSemaphorePermit,
+        room: Arc<OwnedSemaphorePermit>,
     ) -> Self {
         let bytes_max = bytes_max as u64;
         Arriving {

@@ -5,11 +5,16 @@
 //! | `METHOD URL` | the status and the body, or `failed: KIND: why` |
 //! | `METHOD URL N` | the same, with a body of N bytes |
 //! | `head METHOD URL NAME` | the status and a header of the answer |
+//! | `abandon URL` | nothing: it begins to send a body, and panics once it was answered |
+//! | `linger URL` | the status; it never ends its request |
+//! | `hoard-headers`, `hoard-bodies`, `hoard-files PATH` | nothing: it keeps more and more of them |
 //! | `env NAME` | the value of the variable, or `(not set)` |
 //! | `variables` | how many variables there are |
 //! | `read PATH` | the file |
 //! | `list PATH` | the names in the folder |
 //! | `write PATH`, `delete PATH`, `mkdir PATH`, `rename PATH` | `done`, or `failed: why` |
+
+mod raw;
 
 use std::fs;
 
@@ -28,6 +33,11 @@ impl Processor for Prober {
         let words: Vec<&str> = line.as_str()?.split(' ').collect();
         let said = match words[..] {
             ["env", name] => std::env::var(name).unwrap_or_else(|_| "(not set)".to_owned()),
+            ["abandon", url] => raw::abandon(url),
+            ["linger", url] => raw::linger(url),
+            ["hoard-headers"] => raw::hoard_headers(),
+            ["hoard-bodies"] => raw::hoard_bodies(),
+            ["hoard-files", path] => hoard_files(path),
             ["variables"] => std::env::vars_os().count().to_string(),
             ["read", path] => said(fs::read_to_string(path)),
             ["list", path] => said(list(path)),
@@ -66,6 +76,16 @@ fn head(request: &Request, name: &str) -> String {
             format!("{} {header}", answer.status)
         }
         Err(failure) => format!("failed: {:?}: {failure}", failure.kind()),
+    }
+}
+
+fn hoard_files(path: &str) -> String {
+    let mut open = Vec::new();
+    loop {
+        match fs::File::open(path) {
+            Ok(file) => open.push(file),
+            Err(error) => return format!("failed after {}: {error}", open.len()),
+        }
     }
 }
 
