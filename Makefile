@@ -10,6 +10,7 @@ TOOLS := target/languages/bin
 JS := csv_to_json_js:plugins/csv-to-json-js unruly_js:tests/languages/unruly-js
 PYTHON := sum_py:plugins/sum-py unruly_py:tests/languages/unruly-py
 C := sum_c:plugins/sum-c unruly_c:tests/languages/unruly-c
+ZIG := sum_zig:plugins/sum-zig
 
 .PHONY: demo test bench host plugins guests languages toolchains
 
@@ -45,15 +46,15 @@ guests:
 	.ci/wasm-target
 	cargo build --profile plugin --target wasm32-wasip2 $(GUESTS:%=-p %)
 
-# Plugins in JavaScript, Python and C; what cannot be built does not keep the others from it.
+# Plugins in JavaScript, Python, C and Zig; what cannot be built does not keep the others from it.
 languages: toolchains
-	$(MAKE) --keep-going $(foreach plugin,$(JS) $(PYTHON) $(C),$(WASM)/$(firstword $(subst :, ,$(plugin))).wasm)
+	$(MAKE) --keep-going $(foreach plugin,$(JS) $(PYTHON) $(C) $(ZIG),$(WASM)/$(firstword $(subst :, ,$(plugin))).wasm)
 
 toolchains:
 	.ci/languages || echo "going on without some toolchains"
 
 WIT := wit/plugin.wit
-folder = $(lastword $(subst :, ,$(filter $(1):%,$(JS) $(PYTHON) $(C))))
+folder = $(lastword $(subst :, ,$(filter $(1):%,$(JS) $(PYTHON) $(C) $(ZIG))))
 names = $(foreach plugin,$(1),$(WASM)/$(firstword $(subst :, ,$(plugin))).wasm)
 
 # A component appears under its name only once it is whole.
@@ -72,4 +73,13 @@ C_SDK := guest-sdk/c/linemill.c guest-sdk/c/reducing_plugin.c guest-sdk/c/compon
 $(call names,$(C)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.c $(C_SDK) guest-sdk/c/linemill.h guest-sdk/c/reducing_plugin.h
 	@mkdir -p $(WASM)
 	$(TOOLS)/wasi-clang -O2 -Wall -Wextra -Werror -mexec-model=reactor -Iguest-sdk/c $< $(C_SDK) -Wl,-s -o $@.new
+	@mv $@.new $@
+
+# The object is Zig's, the rest is the C SDK.
+ZIG_OBJECT := target/languages/zig-object
+$(call names,$(ZIG)): $(WASM)/%.wasm: $$(call folder,$$*)/plugin.zig guest-sdk/zig/linemill.zig $(C_SDK) guest-sdk/c/linemill.h guest-sdk/c/reducing_plugin.h
+	@mkdir -p $(WASM) $(ZIG_OBJECT)
+	target/languages/zig/bin/python -m ziglang build-obj -target wasm32-wasi -O ReleaseFast --dep linemill -Mroot=$< -Mlinemill=guest-sdk/zig/linemill.zig \
+	  --cache-dir $(ZIG_OBJECT)/cache --global-cache-dir $(ZIG_OBJECT)/cache -femit-bin=$(ZIG_OBJECT)/$*.o
+	$(TOOLS)/wasi-clang -O2 -Wall -Wextra -Werror -mexec-model=reactor -Iguest-sdk/c $(ZIG_OBJECT)/$*.o $(C_SDK) -Wl,-s -o $@.new
 	@mv $@.new $@

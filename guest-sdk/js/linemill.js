@@ -22,11 +22,19 @@
 
 import * as host from 'linemill:plugin/host@0.1.0';
 
+// What is meant says itself in its message: an error like any other, only without the stack, which costs more than all else.
+class Meant {
+  constructor(message = '') {
+    this.message = String(message);
+  }
+}
+Object.setPrototypeOf(Meant.prototype, Error.prototype);
+
 /** The data are at fault: running the line again cannot help. */
-export class Corrupt extends Error {}
+export class Corrupt extends Meant {}
 
 /** Running the line again may help. */
-export class Retry extends Error {}
+export class Retry extends Meant {}
 
 /** Part of the line is done, and only `remainder` (text or bytes, without a line end) is to be run again. */
 export class Partial extends Retry {
@@ -37,7 +45,7 @@ export class Partial extends Retry {
 }
 
 /** Nothing more of this request can succeed now: it stops, and what is left is retried. */
-export class Fatal extends Error {}
+export class Fatal extends Meant {}
 
 /** A value of the configuration's `settings`, or `otherwise` where it is not set. */
 export function setting(name, otherwise) {
@@ -352,13 +360,17 @@ class Batch extends Effects {
   }
 
   _outcome(lines) {
-    let faults = [...this._faults.values()];
-    if (faults.length > 0 || this._attempted !== undefined) {
+    const faults = [];
+    if (this._faults.size > 0 || this._attempted !== undefined) {
       const count = lines.length;
-      const beyond = faults.find((fault) => !(fault.line >= 0 && fault.line < count));
-      if (beyond) throw new Fatal(`fault of line ${beyond.line} in a batch of ${count} lines`);
       if (!(this._attempted < count)) this._attempted = undefined;
-      faults = faults.filter((fault) => fault.line < (this._attempted ?? count));
+      const attempted = this._attempted ?? count;
+      for (const fault of this._faults.values()) {
+        if (!(fault.line >= 0 && fault.line < count)) {
+          throw new Fatal(`fault of line ${fault.line} in a batch of ${count} lines`);
+        }
+        if (fault.line < attempted) faults.push(fault);
+      }
     }
     const partial = toJson(this.partial);
     return { attempted: this._attempted, faults, partial, ...this._told() };
@@ -366,14 +378,14 @@ class Batch extends Effects {
 }
 
 function asFault(line, error) {
+  if (error instanceof Corrupt) return { line, kind: 'corrupt', reason: error.message, remainder: undefined };
   if (error instanceof Fatal || isEnd(error)) throw error;
-  const kind = error instanceof Corrupt ? 'corrupt' : 'retry';
-  return { line, kind, reason: reasonOf(error), remainder: error?.remainder };
+  return { line, kind: 'retry', reason: reasonOf(error), remainder: error?.remainder };
 }
 
-// What was meant says itself in its message; of what was not, the stack tells where in the plugin it happened.
+// Of what was not meant, the stack tells where in the plugin it happened.
 function reasonOf(error) {
-  if (error instanceof Corrupt || error instanceof Retry || error instanceof Fatal) return error.message;
+  if (error instanceof Meant) return error.message;
   const stack = error instanceof Error && error.stack ? error.stack.trimEnd().split('\n') : [];
   const own = stack.filter((frame) => !/(^|[/@])(linemill|initializer)\.js:/.test(frame));
   return [String(error), ...own].join('\n');
@@ -381,7 +393,7 @@ function reasonOf(error) {
 
 // Without memory nothing can be promised any more: the host ends the instance and finds the line.
 function isEnd(error) {
-  return error === 'out of memory' || (error instanceof Error && error.message === 'out of memory');
+  return error === 'out of memory' || (error instanceof Error && !(error instanceof Meant) && error.message === 'out of memory');
 }
 
 /** Runs a call of the host; what it throws is the failure of the whole call. */

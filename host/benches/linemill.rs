@@ -12,6 +12,8 @@
 mod data;
 #[path = "linemill/lambda.rs"]
 mod lambda;
+#[path = "linemill/languages.rs"]
+mod languages;
 #[allow(dead_code, reason = "tests misbehave more by it")]
 #[path = "../../tests/e2e/support/lookup.rs"]
 mod lookup;
@@ -131,7 +133,7 @@ impl Bench {
 
     /// Measures all; says whether all could be measured.
     fn run(&self) -> Result<bool> {
-        let measurements: [(&str, Measurement); 12] = [
+        let measurements: [(&str, Measurement); 13] = [
             ("memory", memory),
             ("cold", cold_start),
             ("sum", sums),
@@ -144,6 +146,7 @@ impl Bench {
             ("lambda", functions),
             ("serve", served),
             ("lookups", lookups),
+            ("languages", languages::languages),
         ];
         println!("load before: {}", load());
         let (mut rows, mut whole) = (Vec::new(), true);

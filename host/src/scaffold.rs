@@ -109,6 +109,8 @@ struct Kit {
     component: &'static str,
     /// What git leaves alone.
     ignored: &'static str,
+    /// How the configuration says what a batch may use whatever its size.
+    fuel_base: &'static str,
     /// The README.
     readme: &'static str,
     /// Files with placeholders in them.
@@ -116,6 +118,9 @@ struct Kit {
     /// Files as they are.
     copied: &'static [(&'static str, &'static str)],
 }
+
+/// Where the default suffices.
+const FUEL_BASE: &str = "# fuel_base = 100_000_000      # instructions, roughly, for a batch";
 
 /// What projects of every language have.
 const COMMON: [(&str, &str); 6] = [
@@ -169,6 +174,7 @@ impl Scaffold {
         let fill = |text: &str| {
             text.replace("@COMPONENT@", kit.component)
                 .replace("@IGNORED@", kit.ignored.trim_end())
+                .replace("@FUEL_BASE@", kit.fuel_base)
                 .replace("@CASES@", CASES.trim_end())
                 .replace("@NAME@", &self.name)
                 .replace("@CRATE@", &crate_name)

@@ -21,7 +21,7 @@ const NOT_PLAIN = '{"ID":,"Region":"","SegmentIDS":[]}';
 export const { processor, reducer } = plugin({
   async batch(lines, batch) {
     if (lines.text === undefined || lines.text.startsWith('\uFEFF') || lines.text.includes('\n\uFEFF')) {
-      await batch.each(lines, (line) => slowly(line.bytes, batch));
+      await batch.each(lines, (line) => slowly(line, batch));
       return;
     }
     const ended = lines.text.endsWith('\n') ? lines.text : `${lines.text}\n`;
@@ -35,7 +35,7 @@ export const { processor, reducer } = plugin({
       index += countOf('\n', objects, counted, at);
       counted = at;
       try {
-        slowly(lines.at(index).bytes, batch);
+        slowly(lines.at(index), batch);
       } catch (error) {
         batch.fault(index, error);
       }
@@ -50,52 +50,68 @@ function countOf(character, text, from, to) {
   return count;
 }
 
-/** Any line, byte by byte. */
+/** Any line, part by part. */
 function slowly(line, batch) {
-  if (line.every((byte) => byte === 32 || (byte >= 9 && byte <= 13 && byte !== 11))) return;
-  const columns = split(line);
+  if (line.isBlank) return;
+  const columns = columnsOf(line);
   if (columns.length !== 3) throw new Corrupt(`the record has ${columns.length} columns, not 3`);
-  const [id, region, segments] = columns.map(text);
+  const [id, region, segments] = columns;
   const ids = segments === '' ? [] : segments.split(',').map((segment) => integer('SegmentIDS', segment));
   batch.emitLine(`{"ID":${integer('ID', id)},"Region":${JSON.stringify(region)},"SegmentIDS":[${ids}]}`);
 }
 
-const COMMA = 44;
-const QUOTE = 34;
-
-/** The columns of a line, without their quotes. A quote means something at the start of a column only. */
-function split(line) {
-  const columns = [];
-  let at = line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? 3 : 0;
-  for (;;) {
-    const column = [];
-    if (line[at] === QUOTE) {
-      at = unquote(line, at + 1, column);
-    }
-    for (; at < line.length && line[at] !== COMMA; at++) column.push(line[at]);
-    columns.push(Uint8Array.from(column));
-    if (at >= line.length) return columns;
-    at++;
-  }
-}
-
-/** Takes what stands in quotes; gives back where it goes on behind them. */
-function unquote(line, at, column) {
-  for (; at < line.length; at++) {
-    if (line[at] !== QUOTE) column.push(line[at]);
-    else if (line[at + 1] === QUOTE) column.push(line[++at]);
-    else return at + 1;
-  }
-  throw new Corrupt('a quote is not closed');
-}
-
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function text(bytes) {
+/** The columns of a line as text. Of bytes that are not, it is the column that is looked at as text. */
+function columnsOf(line) {
+  let whole;
+  try {
+    whole = line.text;
+  } catch {
+    const columns = split(binary(line.bytes), '\xef\xbb\xbf');
+    return columns.length === 3 ? columns.map(asText) : columns;
+  }
+  return split(whole, '\uFEFF');
+}
+
+/** Each byte as a character, to be split like text. */
+function binary(bytes) {
+  const parts = [];
+  for (let at = 0; at < bytes.length; at += 4096) parts.push(String.fromCharCode(...bytes.subarray(at, at + 4096)));
+  return parts.join('');
+}
+
+function asText(column) {
+  const bytes = Uint8Array.from(column, (character) => character.charCodeAt(0));
   try {
     return DECODER.decode(bytes);
   } catch {
     throw new Corrupt(whyNoText(bytes));
+  }
+}
+
+/** The columns of a line, without their quotes and without a byte order mark before them. A quote means something at
+ * the start of a column only. */
+function split(line, mark) {
+  const columns = [];
+  for (let at = line.startsWith(mark) ? mark.length : 0; ; ) {
+    let column = '';
+    if (line[at] === '"') [column, at] = unquote(line, at + 1);
+    const comma = line.indexOf(',', at);
+    columns.push(column + line.slice(at, comma < 0 ? line.length : comma));
+    if (comma < 0) return columns;
+    at = comma + 1;
+  }
+}
+
+/** What stands in quotes, and where it goes on behind them. */
+function unquote(line, at) {
+  for (let column = ''; ; column += '"') {
+    const quote = line.indexOf('"', at);
+    if (quote < 0) throw new Corrupt('a quote is not closed');
+    column += line.slice(at, quote);
+    if (line[quote + 1] !== '"') return [column, quote + 1];
+    at = quote + 2;
   }
 }
 
@@ -127,15 +143,20 @@ function continues(bytes, start, offset) {
 /** The second byte, where not all are allowed behind the first. */
 const SECOND = { 0xe0: [0xa0, 0xbf], 0xed: [0x80, 0x9f], 0xf0: [0x90, 0xbf], 0xf4: [0x80, 0x8f] };
 
+const LARGEST = 2n ** 63n - 1n;
+const SMALLEST = -(2n ** 63n);
+const SHORT = /^[+-]?\d{1,15}$/;
+
 /** The decimal integer of 64 bits that a text is. */
 function integer(column, text) {
+  if (SHORT.test(text)) return Number(text);
   const blame = (why) => new Corrupt(`column ${column}, \`${text}\`: ${why}`);
   const trimmed = text.replace(/^[ \t\n\f\r]+|[ \t\n\f\r]+$/g, '');
   if (trimmed === '') throw blame('cannot parse integer from empty string');
   const [, sign, digits, rest] = /^([+-]?)(\d*)(.*)$/s.exec(trimmed);
   const number = BigInt(`${sign === '-' ? '-' : ''}${digits || '0'}`);
-  if (number > 2n ** 63n - 1n) throw blame('number too large to fit in target type');
-  if (number < -(2n ** 63n)) throw blame('number too small to fit in target type');
+  if (number > LARGEST) throw blame('number too large to fit in target type');
+  if (number < SMALLEST) throw blame('number too small to fit in target type');
   if (digits === '' || rest !== '') throw blame('invalid digit found in string');
   return number;
 }

@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
 fn our_plugins_pass_their_cases() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins"));
     for (folder, components) in [
-        ("sum", &["sum", "sum-c", "sum-py"][..]),
+        ("sum", &["sum", "sum-c", "sum-py", "sum-zig"][..]),
         ("csv-to-json", &["csv-to-json", "csv-to-json-js"]),
         ("ndjson-filter", &["ndjson-filter"]),
     ] {

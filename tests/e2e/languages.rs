@@ -97,7 +97,7 @@ fn at_random(pieces: &[&[u8]], lines: usize, seed: u64) -> Vec<u8> {
 
 #[test]
 fn sums_are_the_same_in_every_language() {
-    let twins = twins("sum", ["sum-py", "sum-c"]);
+    let twins = twins("sum", ["sum-py", "sum-c", "sum-zig"]);
     let hard: &[&[u8]] = &[
         b"1\n2\r\n\n \n\t3\x0c\n\x0b4\n5\x0b\n1_000\n+6\n-7\n+-8\n--9\n+\n-\n- 1\n1 2\n1\r2\n0x10\n1.0\n1e3\n",
         "٣\n１\n\u{a0}1\n\u{feff}1\n\u{2028}\né\n".as_bytes(),
@@ -192,6 +192,29 @@ fn csv_becomes_the_same_json_in_every_language() {
             .collect();
         check_twins(&twins, &at_random(&text, 3000, seed));
     }
+}
+
+#[test]
+fn short_and_faulty_lines_have_enough_fuel_in_javascript() {
+    let Some(path) = other_language("csv-to-json-js") else {
+        return;
+    };
+    let project = Case::command(["new", "--lang", "js", "made"]).run();
+    let toml = project.text("made/linemill.toml");
+    let fuel_base = toml.lines().find_map(|line| {
+        let value = line.strip_prefix("fuel_base = ")?;
+        value.split('#').next()
+    });
+    // As many in a batch as a worker takes in 10 ms on a fast machine, ten times over.
+    let lines: Vec<&str> = ["", "1", "1,a,1", "x"].repeat(250);
+    let outcome = Case::with_plugin(path)
+        .set("fuel_base", fuel_base.expect("it has one").trim())
+        .set("batch_lines", lines.len())
+        .input_lines("a.txt", &lines)
+        .run();
+    let report = outcome.report();
+    let counted = ["Traps", "Batches", "CorruptionErrors"].map(|name| report.count(name));
+    assert_eq!(counted, [0, 1, 500], "{}", outcome.stderr);
 }
 
 /// The guests whose lines tell them what to do, as far as they are built.
@@ -473,7 +496,7 @@ fn many_instances_of_an_interpreter_fit_at_once() {
 
 #[test]
 fn a_component_for_another_contract_is_refused_in_every_language() {
-    for name in ["csv-to-json-js", "sum-py", "sum-c"] {
+    for name in ["csv-to-json-js", "sum-py", "sum-c", "sum-zig"] {
         let Some(path) = other_language(name) else {
             continue;
         };

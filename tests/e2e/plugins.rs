@@ -99,7 +99,7 @@ fn sum_adds_up() {
         );
     }
     let blank = text.lines().filter(|line| line.is_empty()).count() as u64;
-    for twin in twins("sum", ["sum-py", "sum-c"]) {
+    for twin in twins("sum", ["sum-py", "sum-c", "sum-zig"]) {
         let outcome = run_in_all_ways(|| Case::with_plugin(&twin).input("numbers.txt", &text));
         let report = outcome.report();
         assert_eq!((outcome.exit, report.status()), (Some(1), "corrupted"));

@@ -4,8 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use linemill::{Config, Host, Limits, Plugin, Progress, Report, Request, Runtime, Stop, Storage};
+use anyhow::{Context, Result, anyhow, ensure};
+use linemill::{
+    Call, Config, Deadline, GuestContext, Host, Instance, Limits, Plugin, Progress, Report,
+    Request, Runtime, Stop, Storage,
+};
+use tokio::sync::Barrier;
+use tokio_util::sync::CancellationToken;
 
 /// What all requests of a run of the benchmark use.
 pub struct Mill {
@@ -17,7 +22,8 @@ pub struct Mill {
 /// A plugin with a configuration, warm.
 pub struct Job<'a> {
     mill: &'a Mill,
-    plugin: Plugin,
+    /// The plugin.
+    pub plugin: Plugin,
     host: Host,
 }
 
@@ -68,6 +74,26 @@ impl Mill {
 }
 
 impl Job<'_> {
+    /// Starts so many instances on the plugin's own threads, as workers do; gives back how long that takes in all.
+    pub fn start_instances(&self, count: usize) -> Result<Duration> {
+        let all = Arc::new(Barrier::new(count + 1));
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let starting = start_instance(self.plugin.clone(), all.clone());
+                self.plugin.compute().spawn(starting)
+            })
+            .collect();
+        self.mill.io.block_on(async {
+            all.wait().await;
+            let time = start.elapsed();
+            for task in tasks {
+                task.await??;
+            }
+            Ok(time)
+        })
+    }
+
     /// Runs a source whatever comes of it, from its name to the report.
     pub fn run(&self, source: &Path) -> (Report, Duration) {
         let start = Instant::now();
@@ -89,6 +115,23 @@ impl Job<'_> {
         );
         Ok((report, time))
     }
+}
+
+/// Makes an instance, and waits until all have theirs, so that none takes the place of another.
+async fn start_instance(plugin: Plugin, all: Arc<Barrier>) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(60);
+    let call = Call {
+        fuel: 10_000_000_000,
+        until,
+        cut_at: until,
+        cut: CancellationToken::new(),
+        output_bytes_max: 0,
+    };
+    let deadline = Deadline::new(Instant::now(), None, None);
+    let guest = Arc::new(GuestContext::new(&plugin.id.name, deadline, 0, 0));
+    let instance = Instance::start(&plugin, &guest, &call).await;
+    all.wait().await;
+    instance.map(drop).map_err(|trap| anyhow!("{trap}"))
 }
 
 /// Milliseconds that all batches of a request took together.

@@ -60,21 +60,25 @@ impl Row {
 /// Prints all rows as a Markdown table.
 pub fn print(rows: &[Row]) {
     let head = ["measure", "linemill", "reference", "ratio", "bar", ""];
-    let lines: Vec<[&str; 6]> = std::iter::once(head)
-        .chain(rows.iter().map(Row::cells))
+    let lines: Vec<[String; 6]> = rows
+        .iter()
+        .map(|row| row.cells().map(str::to_owned))
         .collect();
+    markdown(&head.map(str::to_owned), &lines);
+}
+
+/// Prints a Markdown table, its columns below each other.
+pub fn markdown<const N: usize>(head: &[String; N], lines: &[[String; N]]) {
     let width = |column: usize| {
-        let widths = lines.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or(0)
+        let cells = std::iter::once(head).chain(lines).map(|line| &line[column]);
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    for (at, line) in lines.iter().enumerate() {
-        let cells: Vec<String> = (0..6)
-            .map(|column| format!("{:1$}", line[column], width(column)))
+    let widths: [usize; N] = std::array::from_fn(width);
+    let dashes = widths.map(|width| "-".repeat(width));
+    for line in [head, &dashes].into_iter().chain(lines) {
+        let cells: Vec<String> = std::iter::zip(line, widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
         println!("| {} |", cells.join(" | "));
-        if at == 0 {
-            let dashes: Vec<String> = (0..6).map(|column| "-".repeat(width(column))).collect();
-            println!("| {} |", dashes.join(" | "));
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! C: sources that a clang for WASI builds, with the bindings that were generated from the contract.
 
-use super::{Kit, WIT};
+use super::{FUEL_BASE, Kit, WIT};
 
 macro_rules! sdk {
     ($file:literal) => {
@@ -14,6 +14,7 @@ macro_rules! sdk {
 pub(super) const KIT: Kit = Kit {
     component: "@CRATE@.wasm",
     ignored: "/*.wasm\n/*.wasm.new",
+    fuel_base: FUEL_BASE,
     readme: include_str!("../../templates/c/README.md"),
     own: &[("Makefile", include_str!("../../templates/c/Makefile"))],
     copied: &[

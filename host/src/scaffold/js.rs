@@ -5,6 +5,10 @@ use super::{Kit, WIT};
 pub(super) const KIT: Kit = Kit {
     component: "@CRATE@.wasm",
     ignored: "/node_modules\n/*.wasm",
+    fuel_base: concat!(
+        "# Ten times the default: JavaScript takes many instructions for each line, and for a reason why one failed.\n",
+        "fuel_base = 1_000_000_000      # instructions, roughly, for a batch",
+    ),
     readme: include_str!("../../templates/js/README.md"),
     own: &[(
         "package.json",

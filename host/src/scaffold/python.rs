@@ -1,10 +1,11 @@
 //! Python: a module that componentize-py builds.
 
-use super::{Kit, WIT};
+use super::{FUEL_BASE, Kit, WIT};
 
 pub(super) const KIT: Kit = Kit {
     component: "@CRATE@.wasm",
     ignored: "/.venv\n__pycache__/\n/*.wasm\n/*.wasm.new",
+    fuel_base: FUEL_BASE,
     readme: include_str!("../../templates/python/README.md"),
     own: &[("Makefile", include_str!("../../templates/python/Makefile"))],
     copied: &[

@@ -1,6 +1,6 @@
 //! Rust: a crate that has the SDK in `vendor/`, since that is not published.
 
-use super::Kit;
+use super::{FUEL_BASE, Kit};
 
 macro_rules! sdk {
     ($($file:literal)*) => {
@@ -18,6 +18,7 @@ macro_rules! sdk {
 pub(super) const KIT: Kit = Kit {
     component: "target/wasm32-wasip2/release/@CRATE@.wasm",
     ignored: "/target",
+    fuel_base: FUEL_BASE,
     readme: include_str!("../../templates/rust/README.md"),
     own: &[
         (

@@ -58,6 +58,7 @@ fn check_files(language: Language) {
     for (path, text) in &files {
         for word in [
             "@COMPONENT@",
+            "@FUEL_BASE@",
             "@IGNORED@",
             "@CASES@",
             "@NAME@",
