@@ -113,9 +113,9 @@ fn measure(bench: &Bench, language: &Language) -> Result<([String; HEAD.len()], 
     let size = component(bench, language).metadata()?.len();
     let (compiled, loaded) = loading(bench, language)?;
     let (one, many) = starting(bench, language)?;
-    let small = memory(bench, language, 1)?;
-    let large = memory(bench, language, MANY)?;
     let speed = running(bench, language)?;
+    let small = memory(bench, language, speed.fuel, 1)?;
+    let large = memory(bench, language, speed.fuel, MANY)?;
     let cells = [
         language.twin.plugin.replace('_', "-"),
         language.name.to_owned(),
@@ -162,12 +162,16 @@ fn starting(bench: &Bench, language: &Language) -> Result<(f64, f64)> {
     Ok((starts(1, 100)?, starts(MANY, 10)?))
 }
 
-/// The most memory that a process has with so many workers, each of which gets batches.
-fn memory(bench: &Bench, language: &Language, workers: usize) -> Result<u64> {
-    let source = bench.data("few.txt");
-    data::lines(&source, 20_000, language.twin.line, None)?;
-    let workers = workers.to_string();
-    let more = ["--concurrency", &workers, "--set", "batch_lines=50"];
+/// Fuel of a batch that lets other workers have their turn before it is done.
+const LONG: f64 = 15e6;
+
+/// The most memory that a process has with so many workers, all of which have an instance at once.
+fn memory(bench: &Bench, language: &Language, fuel: f64, workers: usize) -> Result<u64> {
+    let source = bench.data("turns.txt");
+    let batch = (LONG / fuel).ceil() as u64;
+    data::lines(&source, 2 * MANY as u64 * batch, language.twin.line, None)?;
+    let (workers, batch) = (workers.to_string(), format!("batch_lines={batch}"));
+    let more = ["--concurrency", &workers, "--set", &batch];
     let mut most = 0;
     for _ in 0..3 {
         let mut command = bench.command(language.plugin, &source, &more);
