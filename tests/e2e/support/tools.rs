@@ -1,8 +1,9 @@
 //! The binary and the plugins that are tested, built once for each run of the tests unless they are given.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::skip;
 
@@ -38,7 +39,21 @@ pub(crate) fn other_language(name: &str) -> Option<PathBuf> {
         skip::without(&format!("{name} is not built, make languages does that"));
         return None;
     }
+    compile(&path);
     Some(path)
+}
+
+/// Compiles a component once, for the cache: one with an interpreter in it takes many seconds, and longer still where
+/// several tests do so at once.
+fn compile(path: &Path) {
+    static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.insert(path.to_owned()) {
+        let mut check = Command::new(binary());
+        check.arg("check").arg(path).stdout(Stdio::null());
+        // Whether it fits is for the test to say.
+        let _ = check.env("XDG_CACHE_HOME", cache_home()).status();
+    }
 }
 
 /// The folder of all of them.
