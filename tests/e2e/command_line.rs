@@ -51,7 +51,7 @@ fn what_is_no_command_is_refused() {
             &["run", "--route", "x", "a.txt"],
             "--route x: NAME=VALUE is expected",
         ),
-        (&["check"], "<COMPONENT>"),
+        (&["check"], "<PLUGIN>"),
         (&["check", "a.wasm", "b.wasm"], "b.wasm"),
         (&["config", "x"], "'x'"),
     ] {
