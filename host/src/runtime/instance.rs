@@ -123,8 +123,10 @@ impl Instance {
             output_bytes_max: 0,
         };
         let deadline = Deadline::new(Instant::now(), None, None);
-        let guest = Arc::new(GuestContext::new(&plugin.id.name, deadline, 0, 0));
-        let started = Self::start(plugin, &guest, &call).await;
+        let mut guest = GuestContext::new(&plugin.id.name, deadline, 0, 0);
+        // Nobody asked for anything yet.
+        guest.reads_only = true;
+        let started = Self::start(plugin, &Arc::new(guest), &call).await;
         let mut instance = started.map_err(|trap| trap.message)?;
         match &plugin.reducer {
             Some(reducer) => match reducer.load(&mut instance.store, &instance.component) {
